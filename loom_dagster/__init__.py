@@ -1,0 +1,1 @@
+"""The dbt for AI(E)TL on Dagster: YAML pipelines whose outputs are judged before they are loaded."""

@@ -1,0 +1,142 @@
+"""What became of a run: the one object that terminals, Dagster and the ledger are told from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Counts", "LoadResult", "Outcome", "ScoreSummary", "Spending", "Status", "Verdict"]
+
+Status = Literal["succeeded", "held", "deferred", "interrupted", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """extracted = passed + quarantined + deferred, by record id. ``skipped`` and ``source_errors``
+    (rows that never became records) are among quarantined, ``fallbacks`` (fixed values) among passed."""
+
+    extracted: int = 0
+    passed: int = 0
+    quarantined: int = 0
+    deferred: int = 0
+    skipped: int = 0
+    source_errors: int = 0
+    fallbacks: int = 0
+
+    @property
+    def conserved(self) -> bool:
+        return self.extracted == self.passed + self.quarantined + self.deferred
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The batch gate. ``pass_rate`` None: nothing to judge. ``reason`` in words, also when passed."""
+
+    passed: bool
+    reason: str
+    pass_rate: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSummary:
+    """One evaluator over a run. ``failed`` are scores below the threshold, ``errors`` are scores
+    that could not be had. ``histogram``: ten bins over 0..1."""
+
+    name: str
+    type: str
+    threshold: float
+    passed: int
+    failed: int
+    errors: int
+    mean: float | None
+    std: float | None
+    min: float | None
+    max: float | None
+    histogram: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """Money and calls, of this run only: an answer from the store costs nothing. ``cost`` in USD by
+    stage (``transform``, ``evaluate``); ``unpriced`` counts paid calls of unknown price; latency in
+    seconds over paid transform calls, None when there were none."""
+
+    cost: Mapping[str, float] = field(default_factory=dict)
+    calls: int = 0
+    reused: int = 0
+    unpriced: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+    @property
+    def total(self) -> float:
+        return sum(self.cost.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadResult:
+    """What loading did. ``reason`` says why nothing was loaded when ``loaded`` is false."""
+
+    loaded: bool
+    destination: str
+    mode: str
+    rows: int = 0
+    snapshot: str | None = None
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One run, whole. ``exit_code``: 0 all promises kept, 1 gate or conservation failed, 2
+    configuration, 130 interrupted."""
+
+    run_id: str
+    pipeline: str
+    version: str | None
+    status: Status
+    counts: Counts
+    verdict: Verdict
+    resumed: bool = False
+    trial: bool = False
+    simulated: bool = False
+    released: bool = False
+    snapshot: str | None = None
+    transformed_path: str = ""
+    quarantine_path: str = ""
+    data_version: str = ""
+    scores: Sequence[ScoreSummary] = ()
+    spending: Spending = Spending()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    columns: Sequence[tuple[str, str]] = ()
+    sample: Sequence[Mapping[str, Any]] = ()
+    quarantine_sample: Sequence[Mapping[str, Any]] = ()
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    stopped_by: str | None = None
+    stopped_kind: str | None = None
+    load: LoadResult | None = None
+
+    @property
+    def nothing_passed(self) -> bool:
+        return self.counts.extracted > 0 and self.counts.passed == 0
+
+    @property
+    def exit_code(self) -> int:
+        if self.status == "interrupted":
+            return 130
+        if self.stopped_kind == "misconfigured":
+            return 2
+        if self.status != "succeeded" or not self.counts.conserved or self.nothing_passed:
+            return 1
+        return 0 if self.verdict.passed else 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``: every field, and the exit code."""
+        return {**asdict(self), "exit_code": self.exit_code}

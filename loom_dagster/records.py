@@ -1,0 +1,197 @@
+"""The nouns every room shares: record, answer, score, and what became of a record.
+
+Plain frozen dataclasses without behaviour of their own, so that no stage needs to import another
+one to hand its work on.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import orjson
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "Answer",
+    "Batch",
+    "Decision",
+    "Passed",
+    "Quarantined",
+    "Record",
+    "Score",
+    "Stage",
+    "Usage",
+    "digest",
+    "to_json",
+]
+
+
+class Stage(StrEnum):
+    """Where in a pipeline something happened."""
+
+    EXTRACT = "extract"
+    TRANSFORM = "transform"
+    EVALUATE = "evaluate"
+    LOAD = "load"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One row of the source. ``position`` is its 0-based place in the source, ``row`` its place
+    in its batch's table; neither is its identity, ``id`` is."""
+
+    id: str
+    position: int
+    row: int
+    columns: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one call; ``cached_tokens`` are those of the input the provider had cached."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One paid answer of a model. ``cost`` is in USD (None: price unknown), ``latency`` in
+    seconds. ``reused`` is true when it came from the answer store and cost nothing now;
+    ``cost`` and ``latency`` then still are what was paid and waited at the time."""
+
+    key: bytes
+    model: str
+    text: str
+    finish: str = "stop"
+    usage: Usage = field(default_factory=Usage)
+    cost: float | None = None
+    latency: float = 0.0
+    simulated: bool = False
+    reused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What one evaluator says of one output, 0..1. ``value`` None means it could not be had and
+    never counts as a pass; ``error`` then says why."""
+
+    name: str
+    value: float | None
+    threshold: float
+    explanation: str = ""
+    error: str | None = None
+    weight: float = 1.0
+
+    @property
+    def passed(self) -> bool:
+        return self.value is not None and self.value >= self.threshold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The gate's word on one record; ``reason`` is empty when it passed."""
+
+    passed: bool
+    reason: str
+    scores: tuple[Score, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """A record that passed: its output and where that came from. ``fallback`` names how the
+    output came about when the first one failed (``model`` or ``value``)."""
+
+    record: Record
+    output: Mapping[str, Any]
+    scores: tuple[Score, ...]
+    answers: tuple[Answer, ...]
+    model: str
+    attempts: int = 1
+    fallback: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A record that did not pass, kept whole. ``source`` holds the source columns (or the raw
+    text under the key ``_raw`` if the row could not be read)."""
+
+    id: str
+    position: int
+    stage: Stage
+    reason: str
+    kind: str
+    source: Mapping[str, Any]
+    scores: tuple[Score, ...] = ()
+    output: Mapping[str, Any] | None = None
+    raw_answer: str | None = None
+    model: str | None = None
+    answers: tuple[Answer, ...] = ()
+    attempts: int = 0
+    resolution: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A piece of the source, in its order. ``table`` holds the rows of ``records`` exactly as
+    they were read, one row each; ``rejected`` are rows that cannot become records (null or
+    repeated key, unreadable)."""
+
+    index: int
+    table: pa.RecordBatch
+    records: Sequence[Record]
+    rejected: Sequence[Quarantined] = ()
+
+
+def to_json(value: object) -> bytes:
+    """Canonical JSON: sorted keys, no spaces; decimals and times as text, bytes as base64,
+    NaN and infinities as text (plain JSON has none)."""
+    return orjson.dumps(
+        _plain(value), option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=_default
+    )
+
+
+def digest(*parts: object) -> bytes:
+    """SHA-256 (32 bytes) over the canonical JSON of ``parts``."""
+    return hashlib.sha256(to_json(parts)).digest()
+
+
+def _plain(value: object) -> object:
+    # orjson writes NaN as null, which would make a row with NaN and one with null the same record
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _default(value: object) -> object:
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(bytes(value)).decode()
+    if isinstance(value, int):  # beyond 64 bits
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    return str(value)

@@ -1,0 +1,118 @@
+"""The other ways to write things that load as well: short forms, and those of the first Loom.
+
+Each function is run before validation and gives the canonical form; what it does not know it
+hands on unchanged, so that validation reports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = [
+    "PRESETS",
+    "context_as_list",
+    "evaluate_as_mapping",
+    "evaluator_as_mapping",
+    "field_as_mapping",
+    "gate_as_mapping",
+    "lift_gate",
+    "one_or_many",
+    "timeout_as_mapping",
+]
+
+PRESETS: Mapping[str, Mapping[str, str]] = {
+    "semantic": {"type": "semantic"},
+    "factuality": {"type": "factuality"},
+    "groundedness": {"type": "groundedness"},
+    "relevance": {"type": "relevance"},
+    "completeness": {
+        "type": "custom_criteria",
+        "criteria": "Complete: every important point of the reference context that the task asks for is in the output.",
+    },
+    "no_hallucination": {
+        "type": "custom_criteria",
+        "criteria": "No hallucination: everything the output states is supported by the reference context.",
+    },
+    "attribution": {
+        "type": "custom_criteria",
+        "criteria": "Attribution: every claim in the output names the source in the reference context that it comes from.",
+    },
+}
+
+_TYPES = {"int": "integer", "number": "float", "double": "float", "bool": "boolean", "str": "string", "text": "string", "list": "array", "json": "object", "datetime": "timestamp"}
+
+
+def one_or_many(value: Any) -> Any:
+    """``id`` means ``[id]``."""
+    return (value,) if isinstance(value, str) else value
+
+
+def context_as_list(value: Any) -> Any:
+    """One context file or several."""
+    return one_or_many(value)
+
+
+def timeout_as_mapping(value: Any) -> Any:
+    """``timeout: 30`` is the total, and no read may take longer."""
+    if isinstance(value, str | int | float):
+        return {"total": value, "read": value}
+    return value
+
+
+def gate_as_mapping(value: Any) -> Any:
+    """``all_pass`` means ``{type: all_pass}``."""
+    return {"type": value} if isinstance(value, str) else value
+
+
+def field_as_mapping(value: Any) -> Any:
+    """``float`` means ``{type: float}``; int, number, bool, list, ... are understood."""
+    if isinstance(value, str):
+        value = {"type": value}
+    if isinstance(value, Mapping) and isinstance(value.get("type"), str):
+        return {**value, "type": _TYPES.get(value["type"], value["type"])}
+    return value
+
+
+def evaluator_as_mapping(value: Any) -> Any:
+    """A preset's name, options under ``config:``, no ``name``: all become one flat mapping."""
+    if isinstance(value, str):
+        value = {"name": str(value), **PRESETS[value]} if value in PRESETS else {"type": value}
+    if not isinstance(value, Mapping):
+        return value
+    flat = dict(value)
+    config = flat.pop("config", None)
+    if isinstance(config, Mapping):
+        for key, option in config.items():
+            if key in flat and flat[key] != option:
+                raise ValueError(f"`{key}` stands both beside and under `config:`; keep one")
+            flat[key] = option
+    elif config is not None:
+        flat["config"] = config
+    kind = flat.get("type")
+    if isinstance(kind, str) and kind in PRESETS and PRESETS[kind]["type"] != kind:
+        flat = {"name": str(kind), **flat, "type": PRESETS[kind]["type"], "criteria": flat.get("criteria", PRESETS[kind]["criteria"])}
+    if isinstance(kind, str):
+        flat.setdefault("name", str(kind))
+    return flat
+
+
+def evaluate_as_mapping(value: Any) -> Any:
+    """A plain list is the list of evaluators."""
+    return {"evaluators": value} if isinstance(value, list | tuple) else value
+
+
+def lift_gate(data: Any) -> Any:
+    """``quality_gate`` may stand under ``load``, where the first Loom's RAG example has it."""
+    if not isinstance(data, Mapping) or not isinstance(data.get("load"), Mapping):
+        return data
+    if "quality_gate" not in data["load"]:
+        return data
+    load = dict(data["load"])
+    gate = load.pop("quality_gate")
+    evaluate = evaluate_as_mapping(data.get("evaluate", {}))
+    if isinstance(evaluate, Mapping):
+        if "quality_gate" in evaluate and evaluate["quality_gate"] != gate:
+            raise ValueError("`quality_gate` stands under both `evaluate` and `load`; keep one")
+        evaluate = {**evaluate, "quality_gate": gate}
+    return {**data, "load": load, "evaluate": evaluate}
