@@ -13,7 +13,7 @@ why, and what to do about it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = ["LoomError", "Misconfigured", "Outage", "Permanent", "Problem", "Transient"]
 
@@ -41,10 +41,11 @@ class LoomError(Exception):
     """Base of all errors raised on purpose.
 
     ``kind`` is a short stable word (``timeout``, ``refused``) that is kept with a quarantined
-    record and can be filtered on.
+    record and can be filtered on. ``answers`` are the paid ones that were had before it.
     """
 
     kind: str = "error"
+    answers: tuple[Any, ...] = ()
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ __all__ = [
     "Usage",
     "digest",
     "to_json",
+    "utf8",
 ]
 
 
@@ -157,10 +158,24 @@ class Batch:
 
 def to_json(value: object) -> bytes:
     """Canonical JSON: sorted keys, no spaces; decimals and times as text, bytes as base64,
-    NaN and infinities as text (plain JSON has none)."""
-    return orjson.dumps(
-        _plain(value), option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=_default
-    )
+    NaN and infinities as text (plain JSON has none), lone surrogates written out."""
+    option = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    plain = _plain(value)
+    try:
+        return orjson.dumps(plain, option=option, default=_default)
+    except TypeError:
+        return orjson.dumps(utf8(plain), option=option, default=_default)
+
+
+def utf8(value: object) -> object:
+    """``value`` with lone surrogates, which no file can hold, written out as ``\\udc80``."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {utf8(k): utf8(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [utf8(v) for v in value]
+    return value
 
 
 def digest(*parts: object) -> bytes:

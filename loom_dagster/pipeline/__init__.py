@@ -1,0 +1,33 @@
+"""A pipeline's run: records stream through the stages, each ends in exactly one place."""
+
+from loom_dagster.pipeline.conclude import Ended, conclude
+from loom_dagster.pipeline.outcome import Counts, LoadResult, Outcome, ScoreSummary, Spending, Status, Verdict
+from loom_dagster.pipeline.plan import Plan
+from loom_dagster.pipeline.route import Deferred, Fate, OnFailure, Route
+from loom_dagster.pipeline.run import run
+from loom_dagster.pipeline.stop import Stop
+from loom_dagster.pipeline.stream import Pace, Streamed, stream
+from loom_dagster.pipeline.tally import Tally
+
+__all__ = [
+    "Counts",
+    "Deferred",
+    "Ended",
+    "Fate",
+    "LoadResult",
+    "OnFailure",
+    "Outcome",
+    "Pace",
+    "Plan",
+    "Route",
+    "ScoreSummary",
+    "Spending",
+    "Status",
+    "Stop",
+    "Streamed",
+    "Tally",
+    "Verdict",
+    "conclude",
+    "run",
+    "stream",
+]

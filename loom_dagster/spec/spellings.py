@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
+    "FIELD_TYPES",
     "PRESETS",
-    "context_as_list",
     "evaluate_as_mapping",
     "evaluator_as_mapping",
     "field_as_mapping",
@@ -28,7 +28,8 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
     "relevance": {"type": "relevance"},
     "completeness": {
         "type": "custom_criteria",
-        "criteria": "Complete: every important point of the reference context that the task asks for is in the output.",
+        "criteria": "Complete: every important point of the reference context that the task asks for "
+        "is in the output.",
     },
     "no_hallucination": {
         "type": "custom_criteria",
@@ -36,21 +37,28 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
     },
     "attribution": {
         "type": "custom_criteria",
-        "criteria": "Attribution: every claim in the output names the source in the reference context that it comes from.",
+        "criteria": "Attribution: every claim in the output names the source in the reference context "
+        "that it comes from.",
     },
 }
 
-_TYPES = {"int": "integer", "number": "float", "double": "float", "bool": "boolean", "str": "string", "text": "string", "list": "array", "json": "object", "datetime": "timestamp"}
+FIELD_TYPES: Mapping[str, str] = {
+    "bool": "boolean",
+    "datetime": "timestamp",
+    "double": "float",
+    "int": "integer",
+    "json": "object",
+    "list": "array",
+    "number": "float",
+    "str": "string",
+    "text": "string",
+}
+"""Other words for the types of output columns."""
 
 
 def one_or_many(value: Any) -> Any:
     """``id`` means ``[id]``."""
     return (value,) if isinstance(value, str) else value
-
-
-def context_as_list(value: Any) -> Any:
-    """One context file or several."""
-    return one_or_many(value)
 
 
 def timeout_as_mapping(value: Any) -> Any:
@@ -70,7 +78,7 @@ def field_as_mapping(value: Any) -> Any:
     if isinstance(value, str):
         value = {"type": value}
     if isinstance(value, Mapping) and isinstance(value.get("type"), str):
-        return {**value, "type": _TYPES.get(value["type"], value["type"])}
+        return {**value, "type": FIELD_TYPES.get(value["type"], value["type"])}
     return value
 
 
@@ -91,7 +99,7 @@ def evaluator_as_mapping(value: Any) -> Any:
         flat["config"] = config
     kind = flat.get("type")
     if isinstance(kind, str) and kind in PRESETS and PRESETS[kind]["type"] != kind:
-        flat = {"name": str(kind), **flat, "type": PRESETS[kind]["type"], "criteria": flat.get("criteria", PRESETS[kind]["criteria"])}
+        flat = {"name": str(kind), **PRESETS[kind], **flat, "type": PRESETS[kind]["type"]}
     if isinstance(kind, str):
         flat.setdefault("name", str(kind))
     return flat

@@ -1,0 +1,42 @@
+"""What a pipeline is, without running it: its code version, and the columns it loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loom_dagster.prompts import compile_prompt
+from loom_dagster.records import digest
+from loom_dagster.settings import Settings
+from loom_dagster.spec import PipelineFile
+
+__all__ = ["code_version", "columns_to_load"]
+
+
+def code_version(file: PipelineFile, settings: Settings) -> str:
+    """Twelve hex digits that change when prompt, contexts, model, parameters or evaluators do."""
+    spec = file.spec
+    prompt, _ = compile_prompt(file, settings)
+    return digest(
+        "code:1",
+        None if prompt is None else [prompt.digest, prompt.context_digest],
+        spec.transform.model or settings.model,
+        spec.transform.model_dump(mode="json", exclude={"limits", "timeout", "batch_size", "cache", "price"}),
+        spec.evaluate.model_dump(mode="json", by_alias=True),
+        spec.load.model_dump(mode="json", by_alias=True, include={"schema_", "on_failure", "fallback", "retries"}),
+    ).hex()[:12]
+
+
+def columns_to_load(file: PipelineFile, settings: Settings, transformed: Path) -> list[str]:
+    """Of a snapshot's table, the columns that go to the destination: key and output by default."""
+    load, key = file.spec.load, file.spec.extract.key
+    if load.columns == "all":
+        import pyarrow.parquet as pq  # heavy, and only for this
+
+        return [c for c in pq.read_schema(transformed).names if not c.startswith("_loom_")]
+    if load.columns is not None:
+        return list(load.columns)
+    fields = load.schema_
+    if fields is None:
+        prompt, _ = compile_prompt(file, settings)
+        fields = None if prompt is None else prompt.fields
+    return [*key, *(fields or ("output",))]

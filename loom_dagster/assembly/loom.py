@@ -1,0 +1,276 @@
+"""A project, opened: the one place where settings become objects.
+
+The command line and Dagster both speak to a pipeline through ``Loom`` and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import getpass
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loom_dagster.clock import SystemClock
+from loom_dagster.errors import Misconfigured
+from loom_dagster.events import Listener, ignore
+from loom_dagster.settings import RunOptions, Settings, load_settings
+from loom_dagster.spec import Project, load_mode, load_project
+
+if TYPE_CHECKING:
+    from loom_dagster.assembly.plan import Materials
+    from loom_dagster.assembly.prepare import Prepared
+    from loom_dagster.assembly.report import Report
+    from loom_dagster.ledger import AnswerLog, Ledger, QuarantineEntry
+    from loom_dagster.pipeline import LoadResult, Outcome, Stop
+    from loom_dagster.release import Releases, Snapshot
+    from loom_dagster.spec import Pipeline
+
+# Rooms that need pyarrow, SQLAlchemy or aiohttp are imported by the methods that use them: a Dagster
+# code location and `loom list` open projects all the time and run nothing.
+
+__all__ = ["Loom"]
+
+
+class Loom:
+    """One project. Cheap to open; what a method needs is built when it is called."""
+
+    def __init__(self, settings: Settings, project: Project, environ: Mapping[str, str]) -> None:
+        self.settings, self.project = settings, project
+        self._environ = environ
+        self.clock = SystemClock()
+
+    @classmethod
+    def open(cls, root: Path, environ: Mapping[str, str] = os.environ) -> Loom:
+        """The project at ``root``. Raises Misconfigured for bad settings, never for a bad pipeline."""
+        settings = load_settings(root, environ)
+        return cls(settings, load_project(settings), environ)
+
+    def names(self) -> list[str]:
+        """Every pipeline, also those whose file has problems, sorted."""
+        return list(self.project.names)
+
+    @functools.cached_property
+    def ledger(self) -> Ledger:
+        from loom_dagster.ledger import Ledger
+
+        self._make_state()
+        return Ledger(self.settings.state_dir / "ledger.sqlite")
+
+    @functools.cached_property
+    def releases(self) -> Releases:
+        from loom_dagster.release import Releases
+
+        return Releases(self.ledger, self.settings.state_dir)
+
+    def validate(self, name: str, *, strict: bool = False, connections: bool = False) -> Report:
+        """Everything there is to say of a pipeline without running it; with ``connections`` source and
+        destination are tried. Raises Misconfigured for an unknown name only."""
+        from loom_dagster.assembly.report import broken_report, report, try_connections
+
+        if name in self.project.broken:
+            return broken_report(name, self.project.problems_of(name))
+        with self._scratch() as scratch:
+            ready = self.prepared(name, RunOptions(strict=strict), scratch)
+            return report(ready, connections=try_connections(ready, self.settings) if connections else None)
+
+    def run(
+        self,
+        name: str,
+        options: RunOptions | None = None,
+        *,
+        listen: Listener = ignore,
+        stop: Stop | None = None,
+        dagster_run_id: str | None = None,
+    ) -> Outcome:
+        """Extract, transform, evaluate; a snapshot, its verdict and, if it passed, its release.
+
+        Blocks; may be called from any thread. Raises Misconfigured before anything is spent.
+        """
+        from loom_dagster.assembly.plan import make_plan
+        from loom_dagster.pipeline import Stop, run
+
+        with self._scratch() as scratch, self._materials() as materials:
+            plan = make_plan(self.prepared(name, options, scratch), materials)
+            return run(
+                plan,
+                self.ledger,
+                fresh=options is not None and options.fresh,
+                listen=listen,
+                stop=stop or Stop(),
+                clock=self.clock,
+                dagster_run_id=dagster_run_id,
+            )
+
+    def retry(
+        self,
+        name: str,
+        ids: Sequence[str] | None,
+        options: RunOptions | None = None,
+        *,
+        listen: Listener = ignore,
+        stop: Stop | None = None,
+    ) -> Outcome:
+        """Try records of the quarantine again (all that can be, or ``ids``): a new snapshot that is
+        the newest one plus those that pass now."""
+        from loom_dagster.assembly.replay import replay
+
+        with self._scratch() as scratch, self._materials() as materials:
+            ready = self.prepared(name, options, scratch)
+            return replay(ready, materials, self.ledger, self.releases, ids, listen=listen, stop=stop)
+
+    def load(self, name: str, options: RunOptions | None = None) -> LoadResult:
+        """Load the latest released snapshot, whichever run it came from. Loading twice changes nothing."""
+        from loom_dagster.load import load_snapshot
+        from loom_dagster.pipeline import LoadResult
+
+        spec = self.spec(name)
+        mode = load_mode(spec)
+        refused = functools.partial(LoadResult, loaded=False, destination=spec.load.destination, mode=mode)
+        if options is not None and options.trial:
+            return refused(reason="a trial run loads nothing (pass --load to load it)")
+        snapshot = self.released(name)
+        if snapshot is None:
+            latest = self.verdict(name)
+            why = f": {latest.verdict_reason}" if latest else ""
+            return refused(reason=f"nothing of `{name}` is released{why}")
+        rows = int(snapshot.counts["passed"])
+        if rows == 0 and not spec.extract.allow_empty:
+            return refused(snapshot=snapshot.id, reason="the released snapshot is empty (extract.allow_empty is not set)")
+        began = time.monotonic()
+        loaded = load_snapshot(
+            snapshot.transformed,
+            load=spec.load,
+            key=spec.extract.key,
+            root=self.settings.root,
+            columns=self._columns_to_load(name, snapshot),
+            snapshot=snapshot.id,
+            fingerprint=snapshot.fingerprint,
+        )
+        return LoadResult(
+            loaded=True,
+            destination=spec.load.destination,
+            mode=mode,
+            rows=loaded,
+            snapshot=snapshot.id,
+            seconds=time.monotonic() - began,
+        )
+
+    def verdict(self, name: str, partition: str = "") -> Snapshot | None:
+        """The newest snapshot with its verdict, released or held."""
+        return self.releases.latest(name, partition)
+
+    def released(self, name: str, partition: str = "") -> Snapshot | None:
+        """The newest released snapshot: the only one anybody may read."""
+        return self.releases.released(name, partition)
+
+    def release(self, name: str, *, why: str, who: str | None = None, partition: str = "") -> Snapshot:
+        """A human lets the newest held snapshot through. Raises Misconfigured when there is none."""
+        self.spec(name)
+        return self.releases.release_held(name, partition, why=why, who=who or _whoami())
+
+    def quarantine(self, name: str, *, resolved: bool = False) -> list[QuarantineEntry]:
+        """The quarantined records of a pipeline; with ``resolved`` also those that are settled."""
+        self._known(name)
+        return self.ledger.quarantine(name, "", unresolved=not resolved)
+
+    def resolve(self, name: str, ids: Sequence[str], *, resolution: str, who: str | None = None) -> int:
+        """Mark quarantined records as dealt with; gives how many were open."""
+        self._known(name)
+        return self.ledger.resolve(name, ids, resolution=resolution, who=who or _whoami())
+
+    def answers(self) -> AnswerLog:
+        """The answer store, opened; the caller closes it."""
+        from loom_dagster.ledger import AnswerLog
+
+        self._make_state()
+        return AnswerLog(self.settings.state_dir / "answers.sqlite")
+
+    def code_version(self, name: str) -> str:
+        """Changes when prompt, contexts, model, parameters or evaluators do."""
+        from loom_dagster.assembly.identity import code_version
+
+        return code_version(self.project.pipeline(name), self.settings)
+
+    def spec(self, name: str) -> Pipeline:
+        """The pipeline's spec. Raises Misconfigured when its file has problems."""
+        return self.project.pipeline(name).spec
+
+    def prepared(self, name: str, options: RunOptions | None, scratch: Path) -> Prepared:
+        """The pipeline, checked; see ``Prepared.problems``. Raises Misconfigured for a broken file."""
+        from loom_dagster.assembly.prepare import prepare
+
+        return prepare(
+            self.project.pipeline(name),
+            self.settings,
+            options or RunOptions(),
+            self.releases,
+            scratch=scratch,
+            environ=self._environ,
+        )
+
+    def _columns_to_load(self, name: str, snapshot: Snapshot) -> list[str]:
+        from loom_dagster.assembly.identity import columns_to_load
+
+        return columns_to_load(self.project.pipeline(name), self.settings, snapshot.transformed)
+
+    def _known(self, name: str) -> None:
+        if name not in self.project.names:
+            self.project.pipeline(name)  # raises, with the nearest name
+
+    @contextlib.contextmanager
+    def _materials(self) -> Iterator[Materials]:
+        from loom_dagster.assembly.plan import Materials
+
+        store = self.answers()
+        try:
+            yield Materials(
+                settings=self.settings, store=store, releases=self.releases, clock=self.clock
+            )
+        finally:
+            store.close()
+
+    def _make_state(self) -> None:
+        state = self.settings.state_dir
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+            ignore_file = state / ".gitignore"
+            if not ignore_file.exists():
+                ignore_file.write_text("*\n", encoding="utf-8")
+        except OSError as error:
+            raise Misconfigured(
+                "the project's state folder cannot be written", where=str(state), why=error.strerror or str(error)
+            ) from error
+
+    @contextlib.contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """A folder for what a run spills; gone when it ends."""
+        self._make_state()
+        base = self.settings.state_dir / "scratch"
+        base.mkdir(exist_ok=True)
+        _sweep(base)
+        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=base))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(base: Path) -> None:
+    """Remove what killed processes of this machine left behind."""
+    for folder in base.iterdir():
+        pid = folder.name.partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists() and Path("/proc").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _whoami() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in many containers
+        return f"uid {os.getuid()}"

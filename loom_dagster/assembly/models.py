@@ -1,0 +1,137 @@
+"""From what a user wrote of a model to the Model the gateway asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from loom_dagster.errors import Misconfigured
+from loom_dagster.gateway.question import Model, Price, Timeouts
+from loom_dagster.settings import OFFLINE_MODEL, RunOptions, Settings
+from loom_dagster.spec.models import FieldSpec, Pipeline, Transform
+
+__all__ = ["Models"]
+
+_TEXT_TOKENS = 2048  # for an answer that is one free text
+_BASE_TOKENS = 256  # for an object: this and
+_FIELD_TOKENS = 256  # this for each of its fields
+_REASONING_TOKENS = 8192  # on top, for models that think before they answer
+_JUDGE_TOKENS = 2048
+
+
+class _Prices(Protocol):
+    def provider(self, name: str) -> str | None: ...
+
+    def max_output(self, name: str) -> int | None: ...
+
+    def reasons(self, name: str) -> bool: ...
+
+
+class Models:
+    """The models of one pipeline: the transform's, its fallbacks, and the judges'.
+
+    A model of the same provider as the transform's shares its ``api_base`` and key; another
+    provider's does not, so that no key is sent where it does not belong.
+    """
+
+    def __init__(self, spec: Pipeline, settings: Settings, options: RunOptions, prices: _Prices) -> None:
+        self._spec, self._settings, self._options, self._prices = spec, settings, options, prices
+        self.main = self._main_name()
+
+    def transform(self, fields: Mapping[str, FieldSpec] | None) -> Model:
+        """The transform's model, with its fallbacks. ``fields`` of the output bound its length."""
+        wanted = self._spec.transform
+        tokens = wanted.max_tokens or (
+            _TEXT_TOKENS if fields is None else _BASE_TOKENS + _FIELD_TOKENS * _leaves(fields)
+        )
+        others = () if self._options.offline else wanted.fallbacks
+        return self._model(
+            self.main,
+            tokens=tokens,
+            chosen=wanted.max_tokens is not None,
+            temperature=wanted.temperature,
+            fallbacks=tuple(
+                self._model(n, tokens=tokens, chosen=wanted.max_tokens is not None, temperature=wanted.temperature)
+                for n in others
+            ),
+        )
+
+    def second(self, fields: Mapping[str, FieldSpec] | None) -> Model | None:
+        """The model of ``load.fallback``, if there is one."""
+        fallback = self._spec.load.fallback
+        if fallback is None or fallback.model is None:
+            return None
+        wanted = self._spec.transform
+        tokens = wanted.max_tokens or (
+            _TEXT_TOKENS if fields is None else _BASE_TOKENS + _FIELD_TOKENS * _leaves(fields)
+        )
+        name = OFFLINE_MODEL if self._options.offline else fallback.model
+        return self._model(name, tokens=tokens, chosen=wanted.max_tokens is not None, temperature=wanted.temperature)
+
+    def judge(self, own: str | None) -> Model:
+        """An evaluator's model: its own, else ``evaluate.model``, else the transform's."""
+        name = own or self._spec.evaluate.model or self.main
+        if self._options.offline:
+            name = self.main
+        return self._model(name, tokens=_JUDGE_TOKENS, chosen=False, temperature=0.0)
+
+    def _main_name(self) -> str:
+        if self._options.offline:
+            return OFFLINE_MODEL
+        transform = self._spec.transform
+        name = self._options.model or transform.model or self._settings.model
+        if name is None:
+            raise Misconfigured(
+                f"pipeline `{self._spec.name}` names no model and the project has none",
+                fix="set transform.model, `model` in [tool.loom], or LOOM_MODEL (`offline/demo` needs no key)",
+            )
+        version = transform.model_version if self._options.model is None and transform.model else None
+        return name if version is None or name.endswith(version) else f"{name}-{version}"
+
+    def _model(
+        self, name: str, *, tokens: int, chosen: bool, temperature: float | None, fallbacks: tuple[Model, ...] = ()
+    ) -> Model:
+        wanted = self._spec.transform
+        own = name == self.main
+        related = own or self._provider(name) == self._provider(self.main)
+        if not chosen:
+            tokens += _REASONING_TOKENS if self._prices.reasons(name) else 0
+            tokens = min(tokens, self._prices.max_output(name) or tokens)
+        return Model(
+            name=name,
+            temperature=temperature,
+            max_tokens=tokens,
+            extra=_extra(wanted) if own else {},
+            api_base=(wanted.api_base or self._settings.api_base) if related else None,
+            api_key_env=(wanted.api_key_env or self._settings.api_key_env) if related else None,
+            timeouts=Timeouts(
+                connect=wanted.timeout.connect, read=wanted.timeout.read, total=wanted.timeout.total
+            ),
+            max_attempts=wanted.max_attempts,
+            in_flight=wanted.limits.in_flight,
+            requests_per_minute=wanted.limits.requests_per_minute,
+            tokens_per_minute=wanted.limits.tokens_per_minute,
+            structured=wanted.structured_output if related else None,
+            price=_price(wanted) if own else None,
+            on_too_long=wanted.on_too_long,
+            fallbacks=fallbacks,
+        )
+
+    def _provider(self, name: str) -> str:
+        return self._prices.provider(name) or name.partition("/")[0]
+
+
+def _leaves(fields: Mapping[str, FieldSpec]) -> int:
+    return sum(
+        _leaves(f.fields) if f.fields else (4 if f.type in ("array", "object") else 1) for f in fields.values()
+    )
+
+
+def _extra(transform: Transform) -> Mapping[str, Any]:
+    extra = {"top_p": transform.top_p, "seed": transform.seed}
+    return {name: value for name, value in extra.items() if value is not None}
+
+
+def _price(transform: Transform) -> Price | None:
+    price = transform.price
+    return None if price is None else Price(input=price.input / 1e6, output=price.output / 1e6)

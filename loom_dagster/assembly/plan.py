@@ -1,0 +1,175 @@
+"""A prepared pipeline as a Plan: objects with everything they need, ready to run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from loom_dagster.assembly.prepare import Prepared
+from loom_dagster.clock import Clock
+from loom_dagster.errors import Misconfigured
+from loom_dagster.evaluate import build_panel
+from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Question
+from loom_dagster.ledger import RunHandle, VersionRow
+from loom_dagster.pipeline import OnFailure, Pace, Plan, Route
+from loom_dagster.prompts import Prompt, render_value
+from loom_dagster.records import Answer, Batch, digest
+from loom_dagster.release import Releases, Stamp
+from loom_dagster.settings import Settings
+from loom_dagster.transform import OutputSchema, Transformer
+
+__all__ = ["TRIAL", "Materials", "make_plan"]
+
+TRIAL = "~trial"  # where trial runs keep their own runs and snapshots, beside every partition
+
+
+@dataclass(frozen=True, kw_only=True)
+class Materials:
+    """What a plan is made with, beside the prepared pipeline. ``batches`` and ``samples`` replace
+    the source when records of the quarantine are tried again."""
+
+    settings: Settings
+    store: AnswerStore
+    releases: Releases
+    clock: Clock
+    batches: Callable[[], Iterator[Batch]] | None = None
+    samples: Mapping[str, int] | None = None
+
+
+def make_plan(ready: Prepared, materials: Materials) -> Plan:
+    """The plan of ``ready``. Raises Misconfigured when the pipeline has problems."""
+    ready.require()
+    spec, prompt, schema, source, models = ready.spec, ready.prompt, ready.schema, ready.source, ready.models
+    if prompt is None or schema is None or source is None or models is None or ready.model is None:
+        raise Misconfigured(f"pipeline `{spec.name}` is not complete", problems=tuple(ready.problems))
+    model, limit = ready.model, ready.options.limit
+    partition = TRIAL if ready.options.trial else ""
+
+    def gateway(
+        listen: Callable[[Question, Answer], None], note: Callable[[str], None]
+    ) -> AbstractAsyncContextManager[Asks]:
+        return Gateway(
+            materials.store,
+            clock=materials.clock,
+            prices=ready.prices,
+            patience=materials.settings.outage_patience,
+            listen=listen,
+            note=note,
+        )
+
+    def route(asks: Asks, handle: RunHandle) -> Route:
+        asked_at = handle.started_at.timestamp()
+
+        def transformer(of: Model) -> Transformer:
+            return Transformer(
+                prompt=prompt,
+                ask=asks,
+                model=of,
+                schema=schema,
+                pipeline=spec.name,
+                cache=spec.transform.cache,
+                salt=handle.salt,
+                asked_at=asked_at,
+            )
+
+        second = models.second(ready.fields)
+        return Route(
+            transform=transformer(model),
+            judges=build_panel(
+                spec.evaluate,
+                ask=asks,
+                judge=models.judge,
+                pipeline=spec.name,
+                cache=spec.transform.cache,
+                salt=handle.salt,
+                asked_at=asked_at,
+                root=materials.settings.root,
+            ),
+            on_failure=OnFailure(
+                policy=spec.load.on_failure,
+                retries=spec.load.retries if spec.load.on_failure == "retry" else 0,
+                model=transformer(second) if second is not None else None,
+                values=_fixed_values(spec.load.fallback.values, schema)
+                if spec.load.fallback is not None and spec.load.fallback.values is not None
+                else None,
+            ),
+            samples=materials.samples or {},
+        )
+
+    return Plan(
+        pipeline=spec.name,
+        partition=partition,
+        fingerprint=ready.fingerprint(),
+        version=spec.version,
+        model=model.name,
+        simulated=model.name.startswith("offline/"),
+        trial=ready.options.trial,
+        allow_empty=spec.extract.allow_empty,
+        evaluate=spec.evaluate,
+        source_schema=source.schema,
+        output_schema=schema.arrow,
+        stamp=lambda run_id: Stamp(
+            run_id=run_id,
+            prompt_name=prompt.name,
+            prompt_version=prompt.version,
+            context_versions=dict(prompt.contexts),
+            pipeline_version=spec.version,
+        ),
+        folder=lambda run_id: materials.releases.folder(spec.name, partition, run_id),
+        batches=materials.batches or (lambda: source.batches(limit)),
+        gateway=gateway,
+        route=route,
+        pace=Pace(workers=_workers(model, models.judge(None))),
+        versions=versions(ready),
+        version_rows=_version_rows(prompt, model),
+        notes=tuple(str(p) for p in ready.warnings),
+        retried=materials.batches is not None,
+    )
+
+
+def versions(ready: Prepared) -> Mapping[str, Any]:
+    """What determined the outputs, for people: prompt, contexts, models, evaluators."""
+    prompt, models, spec = ready.prompt, ready.models, ready.spec
+    return {
+        "pipeline": spec.version,
+        "prompt": None if prompt is None else {"name": prompt.name, "version": prompt.version, "sha256": prompt.digest},
+        "contexts": {} if prompt is None else dict(prompt.contexts),
+        "model": None if ready.model is None else ready.model.name,
+        "judge": None
+        if models is None or not spec.evaluate.evaluators
+        else models.judge(None).name,
+        "loom_dagster": importlib.metadata.version("loom-dagster"),
+    }
+
+
+def _workers(model: Model, judge: Model) -> int:
+    """Records on their way at once: enough to keep the transform's model busy while others are judged."""
+    return model.in_flight + (judge.in_flight if judge.name != model.name else model.in_flight // 2)
+
+
+def _fixed_values(
+    values: Mapping[str, Any], schema: OutputSchema
+) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+    def make(columns: Mapping[str, Any]) -> Mapping[str, Any]:
+        output = {
+            name: render_value(value, columns) if isinstance(value, str) else value
+            for name, value in values.items()
+        }
+        return schema.check(output)
+
+    return make
+
+
+def _version_rows(prompt: Prompt, model: Model) -> list[VersionRow]:
+    """For the ledger: every version that took part, by what it is."""
+    return [
+        VersionRow(kind="prompt", name=prompt.name, version=prompt.version, hash=prompt.digest),
+        *(
+            VersionRow(kind="context", name=name, version=version, hash=prompt.context_digest)
+            for name, version in prompt.contexts.items()
+        ),
+        VersionRow(kind="model", name=model.name, version="", hash=digest(model.identity).hex()),
+    ]

@@ -1,0 +1,261 @@
+"""Everything that can be known of a pipeline before the first call is known here.
+
+``loom validate`` shows it, a run refuses to start on it: one function, so that the two never differ.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from loom_dagster.assembly.models import Models
+from loom_dagster.errors import LoomError, Misconfigured, Problem
+from loom_dagster.evaluate import check_evaluators
+from loom_dagster.extract import Source, open_source
+from loom_dagster.gateway import Model, PriceBook, check_model
+from loom_dagster.load import check_destination
+from loom_dagster.prompts import Prompt, check_value, compile_prompt
+from loom_dagster.records import digest
+from loom_dagster.release import Releases, check_columns
+from loom_dagster.settings import RunOptions, Settings
+from loom_dagster.spec import PipelineFile, load_mode
+from loom_dagster.spec.models import FieldSpec, JudgedSpec, Pipeline
+from loom_dagster.transform import OutputSchema, check_key_fields
+
+__all__ = ["Prepared", "prepare", "source_of"]
+
+_PIPELINE = "pipeline://"
+T = TypeVar("T")
+
+
+@dataclass(kw_only=True)
+class Prepared:
+    """A pipeline as far as it could be put together. ``problems`` in the order they were found;
+    what could not be built for one of them is None."""
+
+    file: PipelineFile
+    settings: Settings
+    options: RunOptions
+    prices: PriceBook
+    problems: list[Problem] = field(default_factory=list)
+    prompt: Prompt | None = None
+    fields: Mapping[str, FieldSpec] | None = None
+    schema: OutputSchema | None = None
+    source: Source | None = None
+    models: Models | None = None
+    model: Model | None = None
+
+    @property
+    def spec(self) -> Pipeline:
+        return self.file.spec
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(p for p in self.problems if p.level == "error")
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(p for p in self.problems if p.level == "warning")
+
+    def require(self) -> None:
+        """Raises Misconfigured, with every problem, unless the pipeline can run."""
+        if self.errors:
+            n = len(self.errors)
+            raise Misconfigured(
+                f"pipeline `{self.spec.name}` cannot run: {n} problem{'s' if n > 1 else ''}",
+                problems=tuple(self.problems),
+            )
+
+    def fingerprint(self) -> str:
+        """Hex over everything that determines answers: not gates, limits, or where they are loaded."""
+        spec, prompt, models = self.spec, self.prompt, self.models
+        if prompt is None or models is None or self.model is None:
+            raise Misconfigured(f"pipeline `{spec.name}` has problems", problems=tuple(self.problems))
+        second = models.second(self.fields)
+        judges = [
+            [
+                e.model_dump(mode="json", by_alias=True, exclude={"threshold", "weight"}),
+                models.judge(e.model).identity if isinstance(e, JudgedSpec) else None,
+            ]
+            for e in spec.evaluate.evaluators
+        ]
+        return digest(
+            "fingerprint:1",
+            [prompt.digest, prompt.context_digest],
+            [self.model.identity, [m.identity for m in self.model.fallbacks]],
+            None if self.schema is None else self.schema.body,
+            judges,
+            [spec.extract.source, spec.extract.key, spec.load.on_failure, spec.load.retries],
+            [second.identity if second else None, spec.load.fallback and spec.load.fallback.values],
+            [self.options.limit, dict(self.options.params)],
+        ).hex()
+
+
+def prepare(
+    file: PipelineFile,
+    settings: Settings,
+    options: RunOptions,
+    releases: Releases,
+    *,
+    scratch: Path,
+    environ: Mapping[str, str] = os.environ,
+    read_source: bool = True,
+) -> Prepared:
+    """Put ``file`` together and check it. Never raises for what a user wrote: see ``problems``.
+
+    ``read_source`` false leaves the source closed (definitions are loaded without it).
+    """
+    ready = Prepared(file=file, settings=settings, options=options, prices=PriceBook.load())
+    ready.problems.extend(file.problems)
+    spec, where, found = file.spec, file.where, ready.problems
+    ready.prompt, of_prompt = compile_prompt(file, settings, strict=options.strict)
+    found.extend(of_prompt)
+    ready.fields = _fields(ready.prompt, file, found)
+    ready.schema = _attempt(lambda: OutputSchema.of(ready.fields), where("load", "schema"), found)
+    ready.models = _attempt(lambda: Models(spec, settings, options, ready.prices), where("transform", "model"), found)
+    if ready.models is not None:
+        ready.model = ready.models.transform(ready.fields)
+        _check_models(ready, environ)
+    if read_source:
+        ready.source = _attempt(
+            lambda: source_of(spec, settings, releases, scratch=scratch), where("extract", "source"), found
+        )
+        if ready.source is not None:
+            _check_source(ready)
+    found.extend(check_destination(spec.load, root=settings.root, where=lambda *loc: where("load", *loc)))
+    return ready
+
+
+def source_of(spec: Pipeline, settings: Settings, releases: Releases, *, scratch: Path) -> Source:
+    """The opened source; ``pipeline://name`` is that pipeline's latest released table.
+
+    Raises Misconfigured when it cannot be read.
+    """
+    override, from_pipeline = None, False
+    if spec.extract.source.startswith(_PIPELINE):
+        override = str(releases.read_transformed(spec.extract.source.removeprefix(_PIPELINE)))
+        from_pipeline = True
+    return open_source(
+        spec.extract,
+        root=settings.root,
+        batch_size=spec.transform.batch_size,
+        scratch=scratch,
+        source=override,
+        from_pipeline=from_pipeline,
+    )
+
+
+def _check_source(ready: Prepared) -> None:
+    spec, where, source = ready.spec, ready.file.where, ready.source
+    columns = [] if source is None else list(source.schema.names)
+    if not columns or source is None:  # an empty file has nothing to check against
+        return
+    found = ready.problems
+    if ready.prompt is not None:
+        found.extend(ready.prompt.check_columns(columns))
+    if ready.schema is not None:
+        found.extend(check_columns(source.schema, ready.schema.arrow, where=where("load", "schema")))
+        found.extend(
+            check_evaluators(
+                spec.evaluate, columns, list(ready.schema.arrow.names), where=where, root=ready.settings.root
+            )
+        )
+    found.extend(check_key_fields(spec.transform.cache, columns, where=where))
+    _check_load(ready, columns)
+
+
+def _check_load(ready: Prepared, columns: list[str]) -> None:
+    spec, where = ready.spec, ready.file.where
+    outputs = [] if ready.schema is None else list(ready.schema.arrow.names)
+    if isinstance(spec.load.columns, tuple):
+        for name in spec.load.columns:
+            if name not in columns and name not in outputs:
+                ready.problems.append(
+                    Problem(
+                        what=f"`load.columns` names `{name}`, which is neither a source nor an output column",
+                        where=where("load", "columns"),
+                        fix=f"known: {', '.join([*columns, *outputs][:30])}",
+                    )
+                )
+        missing = [k for k in spec.extract.key if k not in spec.load.columns]
+        if missing and load_mode(spec) == "upsert":
+            ready.problems.append(
+                Problem(
+                    what=f"an upsert needs its key in the destination, and `load.columns` leaves out `{missing[0]}`",
+                    where=where("load", "columns"),
+                    fix=f"add `{missing[0]}`",
+                )
+            )
+    fallback = spec.load.fallback
+    if fallback is not None and fallback.values is not None:
+        for name, value in fallback.values.items():
+            place = where("load", "fallback", "values", name)
+            if name not in outputs:
+                ready.problems.append(
+                    Problem(what=f"`load.fallback` sets `{name}`, which is not an output column", where=place)
+                )
+            if isinstance(value, str):
+                ready.problems.extend(check_value(value, columns, where=place))
+
+
+def _check_models(ready: Prepared, environ: Mapping[str, str]) -> None:
+    models, model, spec = ready.models, ready.model, ready.spec
+    if models is None or model is None:
+        return
+    judged = [models.judge(e.model) for e in spec.evaluate.evaluators if isinstance(e, JudgedSpec)]
+    second = models.second(ready.fields)
+    seen: set[str] = set()
+    for one in (model, *model.fallbacks, *([second] if second else []), *judged):
+        for problem in check_model(one, environ):
+            if problem.what not in seen:
+                seen.add(problem.what)
+                ready.problems.append(
+                    Problem(
+                        what=problem.what,
+                        where=ready.file.where("transform", "model"),
+                        fix=problem.fix,
+                        level=problem.level,
+                    )
+                )
+
+
+def _fields(
+    prompt: Prompt | None, file: PipelineFile, found: list[Problem]
+) -> Mapping[str, FieldSpec] | None:
+    """load.schema, else the prompt's; both and different is an error."""
+    of_load = file.spec.load.schema_
+    of_prompt = None if prompt is None else prompt.fields
+    if of_load is None or of_prompt is None:
+        return of_load or of_prompt
+    if _bare(of_load) != _bare(of_prompt):
+        found.append(
+            Problem(
+                what=f"`load.schema` and the schema in prompt `{prompt.name if prompt else ''}` differ",
+                where=file.where("load", "schema"),
+                fix="keep one of the two",
+            )
+        )
+    return of_load
+
+
+def _bare(fields: Mapping[str, FieldSpec]) -> Mapping[str, Any]:
+    return {name: f.model_dump(exclude={"description"}) for name, f in fields.items()}
+
+
+def _attempt(make: Callable[[], T], where: str, found: list[Problem]) -> T | None:
+    try:
+        return make()
+    except Misconfigured as error:
+        found.extend(error.problems or (_problem(error, where),))
+    except LoomError as error:
+        found.append(_problem(error, where))
+    return None
+
+
+def _problem(error: LoomError, where: str) -> Problem:
+    at = f"{where}" if error.where is None or error.where == where else f"{where} -> {error.where}"
+    what = error.what if error.why is None else f"{error.what}: {error.why}"
+    return Problem(what=what, where=at, fix=error.fix)

@@ -1,0 +1,121 @@
+"""What ``loom validate`` shows: a pipeline's parts in sections, each line with a tick or a cross."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from loom_dagster.assembly.prepare import Prepared
+from loom_dagster.errors import Problem
+from loom_dagster.spec import PipelineFile
+
+__all__ = ["Line", "Report", "broken_report", "report", "try_connections"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One thing that was checked. ``level``: ok, warning or error."""
+
+    level: str
+    text: str
+
+    @property
+    def ok(self) -> bool:
+        return self.level != "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Sections in the order they are shown; every problem also stands in ``problems``."""
+
+    pipeline: str
+    version: str | None
+    sections: Mapping[str, Sequence[Line]]
+    problems: Sequence[Problem] = field(default_factory=tuple)
+
+    @property
+    def ok(self) -> bool:
+        return not any(p.level == "error" for p in self.problems)
+
+
+def broken_report(name: str, problems: Sequence[Problem]) -> Report:
+    """Of a file that could not be understood: its problems."""
+    lines = [Line(level=p.level, text=str(p)) for p in problems]
+    return Report(pipeline=name, version=None, sections={"Pipeline Definition": lines}, problems=tuple(problems))
+
+
+def report(ready: Prepared, *, connections: Sequence[Problem] | None = None) -> Report:
+    """Of a prepared pipeline. ``connections``: what trying source and destination found, if it was tried."""
+    spec, prompt, model = ready.spec, ready.prompt, ready.model
+    sections: dict[str, list[Line]] = {
+        "Pipeline Definition": [_ok("YAML syntax valid"), _ok("Required fields present")],
+        "Prompts": [],
+        "Context": [],
+        "Models": [],
+        "Evaluators": [],
+        "Source": [],
+        "Destination": [],
+    }
+    if prompt is not None:
+        sections["Prompts"] = [
+            _ok(f"{prompt.path.name} ({prompt.version})"),
+            _ok(f"reads {', '.join(sorted(prompt.columns)) or 'no column'}"),
+        ]
+        sections["Context"] = [_ok(f"{name} ({version})") for name, version in prompt.contexts.items()]
+    if ready.schema is not None:
+        sections["Prompts"].append(_ok(f"output: {', '.join(ready.schema.arrow.names)}"))
+    if model is not None:
+        sections["Models"] = [_ok(model.name), *(_ok(f"{m.name} (fallback)") for m in model.fallbacks)]
+    sections["Evaluators"] = [
+        _ok(f"{e.name}: {e.type}, threshold {e.threshold:g}") for e in spec.evaluate.evaluators
+    ] or [_ok("none: a record passes once its output fits the schema")]
+    if ready.source is not None:
+        sections["Source"] = [_ok(f"{spec.extract.source}: {len(ready.source.schema.names)} columns")]
+    sections["Destination"] = [_ok(spec.load.destination)]
+    problems = [*ready.problems, *(connections or ())]
+    for problem in problems:
+        sections[_section(problem, ready.file)].append(Line(level=problem.level, text=str(problem)))
+    if connections is not None and not connections:
+        sections["Source"].append(_ok("reachable"))
+        sections["Destination"].append(_ok("writable"))
+    return Report(
+        pipeline=spec.name,
+        version=spec.version,
+        sections={name: lines for name, lines in sections.items() if lines},
+        problems=tuple(problems),
+    )
+
+
+def try_connections(ready: Prepared, settings: Settings) -> list[Problem]:
+    """What trying the source and the destination finds; nothing is written."""
+    where = ready.file.where
+    return [
+        *check_source(ready.spec.extract, root=settings.root, where=where("extract", "source")),
+        *check_destination(
+            ready.spec.load, root=settings.root, where=where("load", "destination"), connections=True
+        ),
+    ]
+
+
+def _ok(text: str) -> Line:
+    return Line(level="ok", text=text)
+
+
+def _section(problem: Problem, file: PipelineFile) -> str:
+    """By where the problem is: the block of the YAML, or another file than the YAML."""
+    where = problem.where or ""
+    if where.startswith("prompts/"):
+        return "Prompts"
+    if where.startswith("context/"):
+        return "Context"
+    line = where.rpartition(":")[2]
+    if not line.isdigit():
+        return "Pipeline Definition"
+    starts = {
+        "Source": file.line("extract"),
+        "Prompts": file.line("transform"),
+        "Evaluators": file.line("evaluate"),
+        "Destination": file.line("load"),
+    }
+    before = {name: start for name, start in starts.items() if start <= int(line)}
+    return max(before, key=lambda name: before[name]) if before else "Pipeline Definition"

@@ -1,0 +1,106 @@
+"""A project as Dagster definitions.
+
+A pipeline that cannot run does not take the code location down, and does not hide: it is shown
+as an asset that cannot be materialized, with its problems as the description, and is logged. The
+other pipelines stay usable.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from loom_dagster.assembly import Loom
+from loom_dagster.assets.gate import pipeline_checks
+from loom_dagster.assets.graph import Graph, Node, survey
+from loom_dagster.assets.io_manager import IO_MANAGER_KEY, LoomIOManager
+from loom_dagster.assets.journal import Journal
+from loom_dagster.assets.loaded import loaded_asset
+from loom_dagster.assets.op import pipeline_op
+from loom_dagster.assets.options import OPTIONS_KEY, LoomOptions
+from loom_dagster.assets.translator import LoomTranslator
+from loom_dagster.events import Listener, ignore
+
+if TYPE_CHECKING:
+    from loom_dagster.assets.runs import Runs
+
+__all__ = ["build_definitions", "definitions_of"]
+
+_log = logging.getLogger(__name__)
+
+
+def build_definitions(
+    root: Path,
+    *,
+    translator: LoomTranslator | None = None,
+    listen: Listener = ignore,
+    open_loom: Callable[[Path], Runs] = Loom.open,
+) -> dg.Definitions:
+    """The pipelines of the project at ``root``, ready for ``definitions.py``.
+
+    Combine it with your own: ``dg.Definitions.merge(build_definitions(root), dg.Definitions(...))``;
+    the executor then is set here. Raises Misconfigured for bad settings of the project, never for
+    a bad pipeline.
+    """
+    runs = open_loom(root)
+    return definitions_of(
+        runs, survey(runs), translator or LoomTranslator(), listen=listen, journal=Journal()
+    )
+
+
+def definitions_of(
+    runs: Runs, graph: Graph, translator: LoomTranslator, *, listen: Listener, journal: Journal
+) -> dg.Definitions:
+    """Definitions for an opened project. ``journal`` is told what becomes of each run."""
+    assets: list[dg.AssetSpec | dg.AssetsDefinition] = []
+    checks: list[dg.AssetChecksDefinition] = []
+    nodes: dict[dg.AssetKey, Node] = {}
+
+    def spec(node: Node, deps: Sequence[Node] = ()) -> dg.AssetSpec:
+        found = _spec(translator, node, deps)
+        if found.key in nodes:
+            raise dg.DagsterInvalidDefinitionError(
+                f"the translator gives the key {found.key.to_user_string()} to two assets: "
+                f"{nodes[found.key].uri} ({nodes[found.key].role}) and {node.uri} ({node.role})"
+            )
+        nodes[found.key] = node
+        return found
+
+    for node in graph.broken:
+        problems = "\n".join(f"  {problem}" for problem in node.problems)
+        _log.warning("pipeline `%s` cannot run:\n%s", node.pipeline, problems)
+    assets += [spec(node) for node in (*graph.sources, *graph.broken)]
+    for lane in graph.lanes:
+        reads = [lane.reads] if lane.reads is not None else []
+        tables = spec(lane.transformed, reads), spec(lane.quarantine, reads)
+        assets.append(pipeline_op(lane, tables, runs=runs, listen=listen, journal=journal))
+        checks.append(pipeline_checks(lane, tables[0].key, runs=runs, translator=translator))
+        assets.append(loaded_asset(lane, spec(lane.loaded, [lane.transformed]), runs=runs, journal=journal))
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=checks,
+        resources={IO_MANAGER_KEY: LoomIOManager(runs, nodes), OPTIONS_KEY: LoomOptions()},
+        # a process a step would spend seconds on imports
+        executor=dg.in_process_executor,
+    )
+
+
+def _spec(translator: LoomTranslator, node: Node, deps: Sequence[Node]) -> dg.AssetSpec:
+    """The translator's spec, with what has to hold whatever it says."""
+    found = translator.asset_spec(node, deps)
+    if found.key != translator.key(node):
+        raise dg.DagsterInvalidDefinitionError(
+            f"asset_spec() gives {node.uri} the key {found.key.to_user_string()}; override key() instead,"
+            " so that what depends on it follows"
+        )
+    wanted = {translator.key(dep) for dep in deps}
+    if not wanted <= {dep.asset_key for dep in found.deps}:
+        raise dg.DagsterInvalidDefinitionError(f"asset_spec() takes a dependency away from {node.uri}")
+    if node.role in {"source", "broken"}:
+        return found
+    # skippable: a trial materializes nothing
+    return found.replace_attributes(skippable=True).with_io_manager_key(IO_MANAGER_KEY)

@@ -1,0 +1,158 @@
+"""The checks on `<pipeline>/transformed`: one an evaluator, and the gate that blocks.
+
+A step of its own, made from what the run stored. So a check can be run again alone, a trial
+leaves no check results behind, and a failing gate blocks what depends on `transformed` while the
+step that was paid for stays green. Every spec gets a result, whatever is stored: Dagster lets
+downstream proceed past a blocking check that says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from loom_dagster.assets.graph import Lane
+from loom_dagster.assets.keys import identifier
+from loom_dagster.assets.metadata import RELEASED_BY_GATE, histogram
+from loom_dagster.assets.translator import GATE, Check, LoomTranslator
+
+if TYPE_CHECKING:
+    from loom_dagster.assets.runs import Runs
+    from loom_dagster.release import Snapshot
+
+__all__ = ["checks_of", "evaluator_result", "gate_result", "pipeline_checks"]
+
+
+def checks_of(lane: Lane) -> list[Check]:
+    """One an evaluator, in the YAML's order, and the gate last."""
+    evaluate = lane.file.spec.evaluate
+    found = []
+    for spec in evaluate.evaluators:
+        name = identifier(spec.name)
+        found.append(
+            Check(
+                pipeline=lane.name,
+                name=identifier(f"{name} ") if name == GATE else name,
+                evaluator=spec.name,
+                description=f"{spec.type}, threshold {spec.threshold:g}. Does not block.",
+                blocking=False,
+            )
+        )
+    wanted = evaluate.batch_threshold
+    rule = "no batch threshold" if wanted is None else f"at least {wanted:.0%} of the batch must pass"
+    gate = Check(
+        pipeline=lane.name,
+        name=GATE,
+        evaluator=None,
+        description=f"{evaluate.quality_gate.type} per record; {rule}. Blocks what depends on the batch.",
+        blocking=True,
+    )
+    return [*found, gate]
+
+
+def pipeline_checks(
+    lane: Lane, asset: dg.AssetKey, *, runs: Runs, translator: LoomTranslator
+) -> dg.AssetChecksDefinition:
+    """One step for all checks of a pipeline."""
+    checks = checks_of(lane)
+    specs = []
+    for check in checks:
+        spec = translator.check_spec(check, asset)
+        if (spec.name, spec.asset_key, spec.blocking) != (check.name, asset, check.blocking):
+            raise dg.DagsterInvalidDefinitionError(
+                f"check_spec() changed name, asset or blocking of the check `{check.name}` of `{lane.name}`:"
+                " what is released depends on them, so they stay as they are"
+            )
+        specs.append(spec)
+
+    @dg.multi_asset_check(name=f"{lane.identifier}__checks", specs=specs, can_subset=False)
+    def evaluate() -> Iterator[dg.AssetCheckResult]:
+        snapshot = runs.verdict(lane.name)
+        share = lane.file.spec.evaluate.batch_threshold
+        for check in checks:
+            if check.evaluator is None:
+                yield gate_result(check, asset, snapshot)
+            else:
+                yield evaluator_result(check, asset, snapshot, 1.0 if share is None else share)
+
+    return evaluate
+
+
+def gate_result(check: Check, asset: dg.AssetKey, snapshot: Snapshot | None) -> dg.AssetCheckResult:
+    """The stored verdict. ERROR blocks; what was released in spite of its verdict only warns."""
+    if snapshot is None:
+        return _result(
+            check, asset, False, "there is no verdict: no run has ended yet, so nothing is released"
+        )
+    released = snapshot.released_at is not None
+    passed = snapshot.verdict_passed and released
+    words = snapshot.verdict_reason
+    if not released and snapshot.verdict_passed and snapshot.counts.get("extracted") == 0:
+        # nothing came in: no reason to block, and nothing to take the place of what is released
+        passed = True
+        words += "; what was released before stays"
+    elif not released:
+        words = f"held: {words}. Look at the quarantine, then run again, or release it: `loom release`"
+    elif not passed and snapshot.released_by == RELEASED_BY_GATE:
+        words += "; the records that passed are released all the same (on_batch_failure: load_passed)"
+    elif not passed:
+        words += f"; released by {snapshot.released_by}: {snapshot.why}"
+    metadata: dict[str, Any] = {"snapshot": snapshot.id, "released": released}
+    if snapshot.pass_rate is not None:
+        metadata["pass_rate"] = snapshot.pass_rate
+    if snapshot.threshold is not None:
+        metadata["threshold"] = snapshot.threshold
+    return _result(check, asset, passed, words, metadata, blocks=not released)
+
+
+def evaluator_result(
+    check: Check, asset: dg.AssetKey, snapshot: Snapshot | None, share: float
+) -> dg.AssetCheckResult:
+    """Passes when at least ``share`` of the records scored reach the threshold. A score that could
+    not be had is not one that reached it."""
+    scores: Sequence[Mapping[str, Any]] = snapshot.outcome.get("scores", ()) if snapshot else ()
+    found = next((s for s in scores if s["name"] == check.evaluator), None)
+    if snapshot is None or found is None:
+        return _result(check, asset, False, "not measured: the latest run has no scores of this evaluator")
+    passed, failed, errors = found["passed"], found["failed"], found["errors"]
+    total = passed + failed + errors
+    if total == 0:
+        came_in = snapshot.outcome.get("counts", {}).get("extracted", 0)
+        words = "no record got as far as this evaluator" if came_in else "the batch was empty"
+        return _result(check, asset, not came_in, words, {"records": 0}, blocks=False)
+    words = f"{passed} of {total} records reached {found['threshold']:g}"
+    words += f" ({passed / total:.1%}, wanted {share:.0%})"
+    if errors:
+        words += f"; {errors} could not be scored"
+    metadata: dict[str, Any] = {
+        "records": total,
+        "passed": passed,
+        "failed": failed,
+        "errors": errors,
+        "pass_rate": passed / total,
+        "threshold": float(found["threshold"]),
+        "histogram": dg.MetadataValue.md(histogram(found.get("histogram") or ())),
+    }
+    metadata |= {k: float(found[k]) for k in ("mean", "std", "min", "max") if found.get(k) is not None}
+    return _result(check, asset, passed / total >= share, words, metadata, blocks=False)
+
+
+def _result(
+    check: Check,
+    asset: dg.AssetKey,
+    passed: bool,
+    words: str,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    blocks: bool = True,
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=check.name,
+        passed=passed,
+        description=words,
+        metadata=metadata,
+        severity=dg.AssetCheckSeverity.ERROR if check.blocking and blocks else dg.AssetCheckSeverity.WARN,
+    )

@@ -1,0 +1,125 @@
+"""What assets downstream get to read: the latest released snapshot, never a held one.
+
+    @dg.asset(ins={"reviews": dg.AssetIn(key=["customer_sentiment", "transformed"])})
+    def weekly(reviews: pandas.DataFrame): ...
+
+The annotation says how: pandas.DataFrame (also without one), pyarrow.Table,
+pyarrow.dataset.Dataset, or pathlib.Path. Nothing is ever pickled.
+
+`quarantine` is for those who look into what failed, and a held batch needs that most: it is read
+from the newest snapshot, with what has been resolved since. As a Path it is the file as it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from loom_dagster.assets.graph import Node
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from loom_dagster.assets.runs import Runs
+
+__all__ = ["IO_MANAGER_KEY", "LoomIOManager"]
+
+IO_MANAGER_KEY = "loom_io_manager"
+_READABLE = "pandas.DataFrame, pyarrow.Table, pyarrow.dataset.Dataset, pathlib.Path"
+
+
+class LoomIOManager(dg.IOManager):
+    """Reads for those downstream. ``nodes``: every asset of the project by its key."""
+
+    def __init__(self, runs: Runs, nodes: Mapping[dg.AssetKey, Node]) -> None:
+        self._runs = runs
+        self._nodes = nodes
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Refused: a pipeline writes its snapshots itself."""
+        raise dg.Failure(
+            f"`{IO_MANAGER_KEY}` reads what pipelines release and writes nothing; give the asset that"
+            " returns a value another io_manager_key",
+            allow_retries=False,
+        )
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """The snapshot in the annotated type. Raises dagster.Failure with the reason when there is none."""
+        node = self._nodes.get(context.asset_key)
+        if node is None or node.pipeline is None or node.role not in {"transformed", "quarantine"}:
+            raise dg.Failure(
+                f"{context.asset_key.to_user_string()} lies at its destination, not with Loom: depend on it"
+                " with `deps=[...]` and read it from there",
+                allow_retries=False,
+            )
+        wanted, pipeline = _wanted(context), node.pipeline
+        passed = node.role == "transformed"
+        snapshot = self._runs.released(pipeline) if passed else self._runs.verdict(pipeline)
+        if snapshot is None:
+            raise self._nothing(pipeline)
+        context.add_input_metadata({"loom/snapshot": snapshot.id})
+        path = snapshot.transformed if passed else snapshot.quarantine
+        if wanted == "Path":
+            return path
+        table = _table(path)
+        return _as(table if passed else self._resolved(pipeline, table), wanted)
+
+    def _nothing(self, pipeline: str) -> dg.Failure:
+        newest = self._runs.verdict(pipeline)
+        state = f"its newest batch is held: {newest.verdict_reason}" if newest else "it has not been run"
+        return dg.Failure(f"`{pipeline}` has released nothing to read; {state}", allow_retries=False)
+
+    def _resolved(self, pipeline: str, table: pa.Table) -> pa.Table:
+        """``table`` with what the ledger knows by now of each record."""
+        import pyarrow as pa
+
+        entries = {entry.record_id: entry for entry in self._runs.quarantine(pipeline, resolved=True)}
+        found = [entries.get(record_id) for record_id in table.column("record_id").to_pylist()]
+        at = pa.array([e.resolved_at if e else None for e in found], pa.timestamp("us", tz="UTC"))
+        how = pa.array([e.resolution if e else None for e in found], pa.string())
+        for name, column in (("resolved_at", at), ("resolution", how)):
+            place = table.column_names.index(name) if name in table.column_names else None
+            table = (
+                table.append_column(name, column) if place is None else table.set_column(place, name, column)
+            )
+        return table
+
+
+def _wanted(context: dg.InputContext) -> str:
+    """The name of the annotated type, without importing the libraries it may come from."""
+    kind = context.dagster_type.typing_type
+    names = {
+        ("typing", "Any"): "DataFrame",
+        ("pandas", "DataFrame"): "DataFrame",
+        ("pyarrow", "Table"): "Table",
+        ("pyarrow", "Dataset"): "Dataset",
+        ("pathlib", "Path"): "Path",
+    }
+    module = str(getattr(kind, "__module__", "")).partition(".")[0]
+    name = names.get((module, str(getattr(kind, "__name__", kind))))
+    if name is None:
+        raise dg.Failure(
+            f"{context.asset_key.to_user_string()} cannot be read as {kind}; annotate the input as one of"
+            f" {_READABLE}",
+            allow_retries=False,
+        )
+    return name
+
+
+def _table(path: Path) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path)
+
+
+def _as(table: pa.Table, wanted: str) -> Any:
+    if wanted == "Table":
+        return table
+    if wanted == "Dataset":
+        import pyarrow.dataset as ds
+
+        return ds.dataset(table)
+    return table.to_pandas()

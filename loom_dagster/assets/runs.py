@@ -1,0 +1,44 @@
+"""What this room asks of the loom. assembly.Loom fits it; a test may bring something smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from loom_dagster.events import Listener, ignore
+from loom_dagster.settings import RunOptions, Settings
+
+if TYPE_CHECKING:
+    from loom_dagster.ledger import QuarantineEntry
+    from loom_dagster.pipeline import LoadResult, Outcome, Stop
+    from loom_dagster.release import Snapshot
+    from loom_dagster.spec import Project
+
+__all__ = ["Runs"]
+
+
+class Runs(Protocol):
+    """A project that can be run. See assembly.Loom for what each method promises."""
+
+    settings: Settings
+    project: Project
+
+    def code_version(self, name: str) -> str: ...
+
+    def run(
+        self,
+        name: str,
+        options: RunOptions | None = None,
+        *,
+        listen: Listener = ignore,
+        stop: Stop | None = None,
+        dagster_run_id: str | None = None,
+    ) -> Outcome: ...
+
+    def load(self, name: str, options: RunOptions | None = None) -> LoadResult: ...
+
+    def verdict(self, name: str, partition: str = "") -> Snapshot | None: ...
+
+    def released(self, name: str, partition: str = "") -> Snapshot | None: ...
+
+    def quarantine(self, name: str, *, resolved: bool = False) -> Sequence[QuarantineEntry]: ...

@@ -1,0 +1,62 @@
+"""Numbers and times as people read them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+__all__ = ["counted", "dollars", "moment", "release_name", "seconds", "share"]
+
+_MINUTE, _HOUR = 60.0, 3600.0
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """``1 record``, ``10,000 records``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def dollars(amount: float) -> str:
+    """``$2.34``; small amounts keep two digits that say something: ``$0.00042``."""
+    if amount == 0 or abs(amount) >= 0.1:
+        return f"${amount:,.2f}"
+    return f"${amount:.4f}" if abs(amount) >= 0.001 else f"${amount:.2g}"
+
+
+def seconds(value: float | None) -> str:
+    """``1.2s``, ``3m 05s``, ``2h 10m``; ``-`` when it is not known."""
+    if value is None:
+        return "-"
+    if value < 1:
+        return f"{value * 1000:.0f}ms"
+    if value < 2 * _MINUTE:
+        return f"{value:.1f}s"
+    if value < 2 * _HOUR:
+        return f"{int(value // _MINUTE)}m {int(value % _MINUTE):02d}s"
+    return f"{int(value // _HOUR)}h {int(value % _HOUR // _MINUTE):02d}m"
+
+
+def share(part: float, whole: float) -> str:
+    """``98.5%``. Never rounded up to 100% or down to 0% when it is not."""
+    if whole <= 0:
+        return "-"
+    percent = 100 * part / whole
+    if 0 < part < whole:
+        percent = min(max(percent, 0.1), 99.9)
+    return f"{percent:.1f}%" if 0 < part < whole else f"{percent:.0f}%"
+
+
+def moment(value: datetime | str | None) -> str:
+    """``2026-11-14 10:00:05``, local time; ``-`` when there is none."""
+    if value is None or value == "":
+        return "-"
+    try:
+        when = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        return str(value)
+    return f"{when.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def release_name(version: str | None) -> str:
+    """`` (v2.1.0)``, or nothing."""
+    if not version:
+        return ""
+    return f" (v{version})" if version[0].isdigit() else f" ({version})"

@@ -1,0 +1,193 @@
+"""``loom run``: pipelines, through Dagster or, with ``--direct``, without it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from loom_dagster.cli.exits import INTERRUPTED, OK, error_document, exit_code_of, show_error
+from loom_dagster.cli.options import AsJson, ProjectDir, chosen, open_loom
+from loom_dagster.cli.output import emit
+from loom_dagster.cli.terminal import Terminal
+from loom_dagster.errors import LoomError, Misconfigured
+from loom_dagster.settings import RunOptions
+
+if TYPE_CHECKING:
+    from loom_dagster.assembly import Loom
+    from loom_dagster.cli.progress import Watch
+    from loom_dagster.pipeline import Outcome
+
+__all__ = ["Ended", "carry_out", "report", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How one pipeline of the command ended; ``waits_for`` are those it reads from that failed."""
+
+    name: str
+    outcome: Outcome | None = None
+    error: LoomError | None = None
+    waits_for: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        from_outcome = self.outcome.exit_code if self.outcome is not None else OK
+        from_error = exit_code_of(self.error) if self.error is not None else OK
+        return max(from_outcome, from_error, int(bool(self.waits_for)))
+
+    def document(self) -> dict[str, Any]:
+        """For ``--json``."""
+        document: dict[str, Any] = {"pipeline": self.name, "exit_code": self.exit_code}
+        if self.outcome is not None:
+            document |= self.outcome.as_dict() | {"exit_code": self.exit_code}
+        if self.error is not None:
+            document["error"] = error_document(self.error)
+        if self.waits_for:
+            document["not_run_because_of"] = list(self.waits_for)
+        return document
+
+
+def run(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Pipelines to run.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Run every pipeline of the project.")] = False,
+    direct: Annotated[bool, typer.Option("--direct", help="Without Dagster: starts faster, no UI.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="A trial of the first N records.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="M", help="A trial with another model.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="A trial with simulated answers, free.")] = False,
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A value for the query; repeatable.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not continue a run that did not end.")] = False,
+    load: Annotated[bool, typer.Option("--load", help="Load what a trial gives.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Unlocked prompts are errors.")] = False,
+    project: ProjectDir = None,
+    as_json: AsJson = False,
+) -> int:
+    """Run pipelines: extract, transform, evaluate, load."""
+    options = RunOptions(
+        limit=limit,
+        model=model,
+        offline=offline,
+        fresh=fresh,
+        load=load,
+        strict=strict,
+        params=parameters(param or []),
+    )
+    loom = open_loom(project)
+    wanted = chosen(loom, names or [], everything)
+    from loom_dagster.cli.progress import watching
+
+    ended = [_broken(loom, name) for name in wanted if name not in loom.project.files]
+    sound = [name for name in wanted if name in loom.project.files]
+    if sound:
+        with watching(sys.stderr) as watch:
+            ended += (run_direct if direct else run_dagster)(loom, sound, options, watch)
+    return report(ended, as_json=as_json)
+
+
+def parameters(texts: Sequence[str]) -> dict[str, str]:
+    """``["day=2026-01-01"]`` as a mapping. Raises Misconfigured."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise Misconfigured(f"--param takes KEY=VALUE, not `{text}`")
+        if found.setdefault(key.strip(), value) != value:
+            raise Misconfigured(f"--param {key.strip()} is given twice, with different values")
+    return found
+
+
+def run_direct(loom: Loom, names: Sequence[str], options: RunOptions, watch: Watch) -> list[Ended]:
+    """One after the other, without Dagster, each after those it reads; not if one of those failed.
+
+    A trial publishes nothing, so none waits for another.
+    """
+    from loom_dagster.cli.interrupts import interruptible
+    from loom_dagster.pipeline import Stop
+
+    reads = {n: [] if options.trial else sorted({*loom.project.upstream(n)} & {*names}) for n in names}
+    stop, ended = Stop(), dict[str, Ended]()
+    for name in TopologicalSorter(reads).static_order():
+        failed = tuple(n for n in reads[name] if ended[n].exit_code != OK)
+        if failed:
+            ended[name] = Ended(name=name, waits_for=failed)
+            continue
+        attempt = partial(loom.run, name, options, listen=watch, stop=stop)
+        work = partial(carry_out, loom, name, options, attempt, load=True)
+        ended[name] = interruptible(work, stop, watch.say)
+        if stop.requested:
+            break
+    return list(ended.values())
+
+
+def carry_out(
+    loom: Loom, name: str, options: RunOptions, attempt: Callable[[], Outcome], *, load: bool
+) -> Ended:
+    """``attempt``, and the loading of what it released. An error is part of how it ended."""
+    outcome = None
+    try:
+        outcome = attempt()
+        if load and outcome.released and not options.trial:
+            outcome = replace(outcome, load=loom.load(name, options))
+    except LoomError as error:
+        return Ended(name=name, outcome=outcome, error=error)
+    return Ended(name=name, outcome=outcome)
+
+
+def _broken(loom: Loom, name: str) -> Ended:
+    try:
+        loom.project.pipeline(name)
+    except Misconfigured as error:
+        return Ended(name=name, error=error)
+    return Ended(name=name)
+
+
+def run_dagster(loom: Loom, names: Sequence[str], options: RunOptions, watch: Watch) -> list[Ended]:
+    """In one Dagster run, in the project's own Dagster home: its UI shows it."""
+    from loom_dagster.assets import materialize
+
+    outcomes = {o.pipeline: o for o in materialize(loom.settings.root, names, options, watch)}
+    return [Ended(name=name, outcome=outcomes.get(name)) for name in names]
+
+
+def report(ended: Sequence[Ended], *, as_json: bool) -> int:
+    """Print how it went; gives the exit code, which is the worst one."""
+    code = max((e.exit_code for e in ended), default=INTERRUPTED)
+    if as_json:
+        emit({"runs": [e.document() for e in ended], "exit_code": code})
+    else:
+        show(ended, Terminal(sys.stdout))
+    return code
+
+
+def show(ended: Sequence[Ended], terminal: Terminal) -> None:
+    """The page of each pipeline, and one line a pipeline when there are several."""
+    from loom_dagster.cli.summary import summarise, verdict
+
+    rows = []
+    for number, each in enumerate(ended):
+        if number:
+            terminal.line()
+        if each.outcome is not None:
+            summarise(each.outcome, terminal)
+            sign, sentence = verdict(each.outcome)
+            rows.append((terminal.sign(sign), each.name, sentence))
+        if each.error is not None:
+            show_error(terminal, each.error)
+            rows.append((terminal.sign("bad"), each.name, each.error.what))
+        if each.waits_for:
+            sentence = f"not run: it reads from {', '.join(each.waits_for)}"
+            terminal.line(f"Pipeline: {each.name}", "bold")
+            terminal.line(f"{terminal.sign('warn')} {sentence}")
+            rows.append((terminal.sign("warn"), each.name, sentence))
+    if len(ended) > 1:
+        terminal.line()
+        terminal.table(rows)

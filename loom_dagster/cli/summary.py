@@ -1,0 +1,262 @@
+"""What became of a run, in words: the page that ``loom run`` ends with."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from loom_dagster.cli.figures import counted, dollars, release_name, seconds, share
+from loom_dagster.cli.terminal import Sign, Terminal
+from loom_dagster.pipeline.outcome import Outcome
+
+__all__ = ["summarise", "verdict"]
+
+_REASONS_SHOWN = 5
+_EXAMPLES_SHOWN = 3
+
+
+def summarise(outcome: Outcome, terminal: Terminal) -> None:
+    """Print the whole page for one pipeline."""
+    _head(outcome, terminal)
+    _stages(outcome, terminal)
+    _results(outcome, terminal)
+    _scores(outcome, terminal)
+    _cost(outcome, terminal)
+    _performance(outcome, terminal)
+    _quarantine(outcome, terminal)
+    for note in outcome.notes:
+        terminal.paragraph(note, first=f"{terminal.sign('warn')} ", rest="   ")
+    if outcome.notes:
+        terminal.line()
+    sign, sentence = verdict(outcome)
+    terminal.paragraph(sentence, first=f"{terminal.sign(sign)} ", rest="   ")
+    for step in _next_steps(outcome):
+        terminal.line(f"   {step}")
+
+
+def verdict(outcome: Outcome) -> tuple[Sign, str]:
+    """The end of the story in one sentence, worst thing first."""
+    return _broken_off(outcome) or _turned_down(outcome) or _completed(outcome)
+
+
+def _broken_off(outcome: Outcome) -> tuple[Sign, str] | None:
+    counts = outcome.counts
+    if not counts.conserved:
+        gone = counts.extracted - counts.passed - counts.quarantined - counts.deferred
+        return (
+            "bad",
+            f"Records do not add up, {gone:+,} unaccounted for. This is a bug in loom; nothing was loaded",
+        )
+    if outcome.status == "interrupted":
+        left = f"; {counted(counts.deferred, 'record')} deferred" if counts.deferred else ""
+        return "warn", f"Interrupted{left}. The run can be continued: give the same command again"
+    if outcome.stopped_by:
+        return "bad", f"Stopped: {outcome.stopped_by}"
+    if outcome.status == "failed":
+        return "bad", f"Failed: {outcome.verdict.reason}"
+    if outcome.status == "deferred":
+        why = outcome.verdict.reason or "the provider was down"
+        return "warn", f"{counted(counts.deferred, 'record')} deferred: {why}. The next run takes them up"
+    return None
+
+
+def _turned_down(outcome: Outcome) -> tuple[Sign, str] | None:
+    if outcome.nothing_passed:
+        return "bad", f"Nothing passed: all {outcome.counts.extracted:,} that came in are in quarantine"
+    if outcome.status == "held":
+        return "bad", f"Held, and not loaded: {outcome.verdict.reason}"
+    if not outcome.verdict.passed:
+        return "bad", f"The gate failed: {outcome.verdict.reason}"
+    return None
+
+
+def _completed(outcome: Outcome) -> tuple[Sign, str]:
+    if outcome.counts.extracted == 0:
+        return "good", "Pipeline completed: the source was empty, there was nothing to do"
+    if outcome.trial:
+        return "good", "Trial completed; nothing was loaded or published (--load does that)"
+    if outcome.load is not None and not outcome.load.loaded:
+        return "warn", f"Pipeline completed, not loaded: {outcome.load.reason}"
+    return "good", "Pipeline completed successfully"
+
+
+def _head(outcome: Outcome, terminal: Terminal) -> None:
+    terminal.line(f"Pipeline: {outcome.pipeline}{release_name(outcome.version)}", "bold")
+    what = [outcome.run_id]
+    if outcome.resumed:
+        what.append("continues one that did not end")
+    if outcome.trial:
+        what.append("trial")
+    terminal.line(f"Run:      {', '.join(what)}")
+    if outcome.simulated:
+        model = _text(outcome.versions.get("model")) or "an offline model"
+        terminal.line(f"          simulated answers: {model}", "yellow")
+    terminal.line()
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _stages(outcome: Outcome, terminal: Terminal) -> None:
+    counts = outcome.counts
+    failed = _by_stage(outcome.reasons)
+    transformed = max(
+        counts.extracted - counts.deferred - failed.get("extract", 0) - failed.get("transform", 0), 0
+    )
+    extract = counted(counts.extracted, "record")
+    if counts.source_errors:
+        extract += f", {counts.source_errors:,} unusable"
+    transform = f"{transformed:,} processed"
+    if failed.get("transform"):
+        transform += f", {failed['transform']:,} failed"
+    judged = counts.passed + failed.get("evaluate", 0)
+    evaluate = f"{counts.passed:,} passed, {judged - counts.passed:,} rejected"
+    broken = outcome.status in ("failed", "interrupted", "deferred")
+    states: Sequence[tuple[str, Sign, str]] = (
+        ("extract", "bad" if outcome.status == "failed" else "good", extract),
+        ("transform", "warn" if broken else "good", transform),
+        ("evaluate", _gate_sign(outcome), evaluate),
+    )
+    for stage, sign, text in states:
+        took = f" ({seconds(outcome.seconds[stage])})" if stage in outcome.seconds else ""
+        terminal.line(f"{stage.capitalize() + ':':<10} {terminal.sign(sign)} {text}{took}")
+    sign, text = _loaded(outcome)
+    terminal.paragraph(text, first=f"Load:      {terminal.sign(sign)} ", rest=" " * 14)
+    terminal.line()
+
+
+def _gate_sign(outcome: Outcome) -> Sign:
+    if not outcome.verdict.passed or outcome.nothing_passed:
+        return "bad"
+    return "good" if outcome.status == "succeeded" else "warn"
+
+
+def _loaded(outcome: Outcome) -> tuple[Sign, str]:
+    load = outcome.load
+    if load is None:
+        return "none", "not loaded: this was a trial" if outcome.trial else "not loaded"
+    if not load.loaded:
+        return "none", f"not loaded: {load.reason}"
+    return "good", f"{load.rows:,} loaded into {load.destination}, {load.mode} ({seconds(load.seconds)})"
+
+
+def _results(outcome: Outcome, terminal: Terminal) -> None:
+    counts = outcome.counts
+    rows = [
+        ("Processed:", f"{counts.extracted:,}"),
+        ("Validated:", f"{counts.passed:,} ({share(counts.passed, counts.extracted)})"),
+        ("Rejected:", f"{counts.quarantined:,} ({share(counts.quarantined, counts.extracted)})"),
+    ]
+    if counts.skipped:
+        rows.append(("Skipped:", f"{counts.skipped:,} of the rejected"))
+    if counts.fallbacks:
+        rows.append(("Fallbacks:", f"{counts.fallbacks:,} of the validated have fixed values"))
+    if counts.deferred:
+        rows.append(("Deferred:", f"{counts.deferred:,} ({share(counts.deferred, counts.extracted)})"))
+    terminal.line("Results:", "bold")
+    terminal.table(rows, indent="  ")
+    terminal.line()
+
+
+def _scores(outcome: Outcome, terminal: Terminal) -> None:
+    if not outcome.scores:
+        return
+    terminal.line("Evaluation Scores:", "bold")
+    rows = []
+    for score in outcome.scores:
+        mean = "-" if score.mean is None else f"{score.mean:.2f} (±{score.std or 0.0:.2f})"
+        if not terminal.ellipsis:
+            mean = mean.replace("±", "+/-")
+        remarks = []
+        if score.failed:
+            remarks.append(f"{score.failed:,} below {score.threshold:.2f}")
+        if score.errors:
+            remarks.append(f"{score.errors:,} without a score")
+        rows.append((f"{score.name}:", mean, ", ".join(remarks)))
+    terminal.table(rows, indent="  ")
+    terminal.line()
+
+
+def _cost(outcome: Outcome, terminal: Terminal) -> None:
+    spending = outcome.spending
+    terminal.line(f"Cost: {dollars(spending.total)}", "bold")
+    rows = [
+        (f"{stage.capitalize()}:", dollars(spending.cost.get(stage, 0.0)))
+        for stage in ("transform", "evaluate")
+    ]
+    tokens = f"{spending.input_tokens:,} tokens in, {spending.output_tokens:,} out"
+    rows.append(("Calls:", f"{spending.calls:,} ({tokens})"))
+    if spending.reused:
+        rows.append(
+            ("Saved:", f"by the answer store, {counted(spending.reused, 'answer')} not paid for again")
+        )
+    if spending.unpriced:
+        rows.append(("Unpriced:", f"{counted(spending.unpriced, 'call')} of unknown price, not in the sum"))
+    terminal.table(rows, indent="  ")
+    terminal.line()
+
+
+def _performance(outcome: Outcome, terminal: Terminal) -> None:
+    spending = outcome.spending
+    total = outcome.seconds.get("total", max(outcome.seconds.values(), default=None))
+    rows = [("Total Duration:", seconds(total))]
+    for name, value in (("p50", spending.p50), ("p95", spending.p95), ("p99", spending.p99)):
+        if value is not None:
+            rows.append((f"{name} Latency:", seconds(value)))
+    terminal.line("Performance:", "bold")
+    terminal.table(rows, indent="  ")
+    terminal.line()
+
+
+def _quarantine(outcome: Outcome, terminal: Terminal) -> None:
+    if not outcome.reasons:
+        return
+    ranked = sorted(outcome.reasons.items(), key=lambda item: (-item[1], item[0]))
+    rows = []
+    for reason, number in ranked[:_REASONS_SHOWN]:
+        ids = _examples(reason, outcome.quarantine_sample)[:_EXAMPLES_SHOWN]
+        rows.append((f"{number:,}", reason, f"e.g. {', '.join(ids)}" if ids else ""))
+    terminal.line("Quarantine:", "bold")
+    terminal.table(
+        [(" " * (max(len(r[0]) for r in rows) - len(r[0])) + r[0], *r[1:]) for r in rows], indent="  "
+    )
+    if len(ranked) > _REASONS_SHOWN:
+        rest = sum(number for _, number in ranked[_REASONS_SHOWN:])
+        terminal.line(f"  and {rest:,} more for {counted(len(ranked) - _REASONS_SHOWN, 'other reason')}")
+    terminal.line()
+
+
+def _by_stage(reasons: Mapping[str, int]) -> dict[str, int]:
+    """Counts by stage; a reason reads ``stage: what``."""
+    sums: dict[str, int] = {}
+    for reason, number in reasons.items():
+        stage = reason.partition(":")[0]
+        sums[stage] = sums.get(stage, 0) + number
+    return sums
+
+
+def _examples(reason: str, sample: Sequence[Mapping[str, object]]) -> list[str]:
+    """Ids of sampled records that are counted under ``reason``: ``stage: kind``, or the failed evaluators."""
+    stage, _, label = reason.partition(": ")
+    failed = [name.removesuffix(" (no score)") for name in label.split(", ")]
+    return [
+        str(entry["record_id"])
+        for entry in sample
+        if entry.get("stage") == stage
+        and (entry.get("kind") == label or all(name in str(entry.get("reason")) for name in failed))
+    ]
+
+
+def _next_steps(outcome: Outcome) -> list[str]:
+    name = shlex.quote(outcome.pipeline)
+    steps = []
+    if outcome.counts.quarantined and not outcome.trial:
+        steps.append(f"loom quarantine list {name}")
+    if outcome.status == "held" and not outcome.trial:
+        steps.append(f'loom release {name} --why "..."')
+    if outcome.transformed_path:
+        steps.append(f"passed:     {outcome.transformed_path}")
+    if outcome.quarantine_path and outcome.counts.quarantined:
+        steps.append(f"quarantine: {outcome.quarantine_path}")
+    return steps

@@ -1,0 +1,98 @@
+"""One model at one place, shared by all who ask it: slots, breaker, retries, and what stops it for good."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from loom_dagster.clock import Clock
+from loom_dagster.errors import Misconfigured, Outage, Permanent, Transient
+from loom_dagster.gateway.breaker import Breaker
+from loom_dagster.gateway.failures import Throttled
+from loom_dagster.gateway.lane import Reply
+from loom_dagster.gateway.limiter import Limiter
+from loom_dagster.gateway.probation import Probation
+from loom_dagster.gateway.retry import Effort, pause
+
+__all__ = ["Endpoint"]
+
+
+class Endpoint:
+    """Makes calls until one is answered, or it is clear that none will be."""
+
+    def __init__(
+        self, name: str, limiter: Limiter, *, clock: Clock, patience: float, note: Callable[[str], None]
+    ) -> None:
+        self._clock = clock
+        self._limiter = limiter
+        self._breaker = Breaker(name, clock=clock, patience=patience, note=note)
+        self._probation = Probation(name)
+        self._stopped: Misconfigured | None = None
+
+    async def call(self, send: Callable[[], Awaitable[Reply]], *, max_attempts: int, tokens: int) -> Reply:
+        """The reply to ``send``, tried up to ``max_attempts`` times. ``tokens``: about how many it sends.
+
+        Raises Transient (tries used up, though others succeed), Outage, Permanent, Misconfigured.
+        """
+        effort = Effort(max_attempts)
+        while True:
+            try:
+                return await self._attempt(send, effort, tokens)
+            except Outage:
+                raise
+            except Transient as error:
+                if not effort.used_up:
+                    wait = pause(effort, error, self._clock)
+                elif self._breaker.suspects_outage(effort, error):
+                    self._breaker.trip()
+                    wait = 0.0  # the breaker makes it wait
+                else:
+                    raise
+            await self._clock.sleep(wait)
+
+    async def _attempt(self, send: Callable[[], Awaitable[Reply]], effort: Effort, tokens: int) -> Reply:
+        limiter, breaker = self._limiter, self._breaker
+        ticket = await limiter.acquire(tokens)
+        rejection: Permanent | None = None
+        try:
+            probe = await breaker.admit() if breaker.is_open else False
+            if self._stopped is not None:
+                breaker.abandoned(probe)
+                raise self._stopped
+            started = self._clock.monotonic()
+            try:
+                reply = await send()
+            except Transient as error:
+                effort.count(error)
+                breaker.failed(effort, error, probe)
+                if isinstance(error, Throttled):
+                    limiter.throttled(ticket, error.retry_after)
+                raise
+            except Permanent as error:
+                breaker.succeeded(probe)
+                if error.kind != "bad_request":
+                    raise
+                rejection = error
+            except Misconfigured as error:
+                breaker.abandoned(probe)
+                self._stopped = error
+                raise
+            except BaseException:
+                breaker.abandoned(probe)
+                raise
+            else:
+                reply.latency = self._clock.monotonic() - started
+                breaker.succeeded(probe)
+                self._probation.succeeded()
+                limiter.succeeded(reply.usage.input_tokens + reply.usage.output_tokens - tokens)
+                return reply
+        finally:
+            limiter.release()
+            if limiter.in_flight == 0:
+                self._probation.settle()
+        raise await self._judged(rejection)
+
+    async def _judged(self, rejection: Permanent) -> Permanent | Misconfigured:
+        verdict = await self._probation.rejected(rejection, others_in_flight=self._limiter.in_flight > 0)
+        if isinstance(verdict, Misconfigured):
+            self._stopped = verdict
+        return verdict

@@ -1,0 +1,135 @@
+"""What a provider's failure means: which class of error a status, a code or a broken body becomes.
+
+    401, 403, 404, 405, 410, exhausted quota      Misconfigured   stop the run
+    400, 413, 422 and other 4xx                   Permanent       bad_request, too_long, content_filter
+    429                                           Throttled       slow down, try again
+    502, 503, 504, no connection                  Unreachable     says nothing about the record
+    408, 409, other 5xx, cut or senseless bodies  Transient       try again
+
+Everything above decides by class; only this page reads what providers write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from loom_dagster.errors import LoomError, Misconfigured, Permanent, Transient
+
+__all__ = ["Place", "Throttled", "Unreachable", "from_status", "retry_after", "unreachable"]
+
+_QUOTA = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+_FILTER = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
+_TOO_LONG = re.compile(
+    r"context[ _](?:length|window)|too many (?:input )?tokens|(?:prompt|input|request) (?:is )?too (?:long|large)"
+    r"|maximum (?:input|prompt) length",
+    re.IGNORECASE,
+)
+_BAD_KEY = re.compile(r"invalid_api_key|API_KEY_INVALID|api key not valid", re.IGNORECASE)
+_KEYLIKE = re.compile(r"\b(?:sk|gsk|pk|key|xai|pplx|AIza)[-_][\w*.-]{6,}|(?<=Bearer )\S+")
+_LONGEST_WAIT = 120.0
+
+
+class Throttled(Transient):
+    """429: too many requests, which is nothing the record did."""
+
+    kind = "rate_limit"
+
+
+class Unreachable(Transient):
+    """Nobody there, or only a gateway that says so: nothing the record did."""
+
+    kind = "connection"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Who is asked, for messages: model, host, and the name of the variable that holds the key."""
+
+    model: str
+    host: str
+    key_env: str | None
+    key: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.model} at {self.host}"
+
+    def scrub(self, text: str) -> str:
+        """``text`` in one short line, without the key or anything that looks like one."""
+        if self.key:
+            text = text.replace(self.key, "***")
+        return " ".join(_KEYLIKE.sub("***", text).split())[:500]
+
+
+def from_status(place: Place, status: int, body: bytes | str, headers: Mapping[str, str]) -> LoomError:
+    """The error that an HTTP status other than 200 means."""
+    code, said = _said(body)
+    why = f"{status} {place.scrub(said)}".strip()
+    if status in {402} or code in _QUOTA:
+        return Misconfigured(f"the quota of {place} is used up", why=why, fix=_key_fix(place), kind="quota")
+    if status in {401, 403} or (status == 400 and _BAD_KEY.search(code + said)):
+        return Misconfigured(f"{place} does not accept the key", why=why, fix=_key_fix(place), kind="unauthorized")
+    if status in {404, 405, 410} or 300 <= status < 400:
+        return Misconfigured(f"there is no {place}", why=why, fix="check `model` and `api_base`", kind="not_found")
+    if status == 429:
+        return Throttled(f"{place} is asked too often", why=why, retry_after=retry_after(headers))
+    if status in {502, 503, 504}:
+        return Unreachable(f"{place} is not available", why=why, retry_after=retry_after(headers), kind="server_error")
+    if status in {408, 409, 425} or status >= 500:
+        kind = "timeout" if status == 408 else "server_error"
+        return Transient(f"{place} failed", why=why, retry_after=retry_after(headers), kind=kind)
+    if status == 413 or code == "context_length_exceeded" or _TOO_LONG.search(said):
+        return Permanent(f"the prompt is too long for {place}", why=why, kind="too_long")
+    if code in _FILTER:
+        return Permanent(f"{place} filtered the prompt", why=why, kind="content_filter")
+    return Permanent(f"{place} does not take this request", why=why, kind="bad_request")
+
+
+def unreachable(place: Place, error: BaseException, kind: str = "connection") -> Unreachable:
+    """No connection, no answer."""
+    return Unreachable(f"{place} cannot be reached", why=place.scrub(str(error) or type(error).__name__), kind=kind)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds that the other side asks us to wait (a number or an HTTP date), at most 120; None if it does not."""
+    value = headers.get("Retry-After") or headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            when = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        seconds = (when - (now or datetime.now(UTC))).total_seconds()
+    return min(max(seconds, 0.0), _LONGEST_WAIT) if seconds == seconds else None
+
+
+def _key_fix(place: Place) -> str:
+    return f"check {place.key_env} in the environment" if place.key_env else "name its key's variable in `api_key_env`"
+
+
+def _said(body: bytes | str) -> tuple[str, str]:
+    """(code, message) of an error body in any of the usual shapes."""
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
+    try:
+        value: Any = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return "", text
+    error = value.get("error", value) if isinstance(value, dict) else value
+    if not isinstance(error, dict):
+        return "", str(error)
+    codes = [str(error.get(name) or "") for name in ("code", "type")]
+    inner = error.get("innererror")
+    if isinstance(inner, dict):
+        codes.append(str(inner.get("code") or ""))
+    known = next((c for c in codes if c in _QUOTA | _FILTER | {"context_length_exceeded", "invalid_api_key"}), codes[0])
+    return known, str(error.get("message") or error.get("detail") or text)

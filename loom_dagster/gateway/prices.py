@@ -1,0 +1,134 @@
+"""What models cost and can do, from the price file that litellm ships, without importing litellm (4 s)."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from loom_dagster.gateway.question import Model, Price
+from loom_dagster.records import Usage
+
+__all__ = ["PriceBook"]
+
+_FILE = "model_prices_and_context_window_backup.json"
+_DATED = re.compile(r"(?:[-@](?:\d{4}-\d{2}-\d{2}|\d{8}))$")
+_OPENAI = re.compile(r"^(?:gpt-|chatgpt-|o[1-9](?:-|$)|ft:gpt-)")
+_MORE_PROVIDERS = frozenset(
+    "azure_text bedrock cohere_chat custom_openai datarobot docker_model_runner empower featherless_ai friendliai "
+    "galadriel github hosted_vllm huggingface infinity litellm_proxy llamafile lm_studio maritalk nlp_cloud "
+    "nvidia_nim oci ollama ollama_chat oobabooga openai_like openrouter petals predibase sagemaker sagemaker_chat "
+    "sap text-completion-codestral codestral topaz triton vertex_ai vllm watsonx watsonx_text xinference".split()
+)
+
+
+class PriceBook:
+    """Prices and limits by model name, with or without provider prefix, dated or not.
+
+    ``models`` maps litellm's names to what its price file says of them; read on first use by ``load()``.
+    """
+
+    def __init__(self, models: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self._given = models
+
+    @classmethod
+    def load(cls) -> PriceBook:
+        """The book of the installed litellm; the file is read when first needed, once a process."""
+        return cls()
+
+    @property
+    def _models(self) -> Mapping[str, Mapping[str, Any]]:
+        return _installed() if self._given is None else self._given
+
+    def price(self, name: str) -> Price | None:
+        """USD per token; None when unknown."""
+        if self.provider(name) == "offline":
+            return Price(input=0.0, output=0.0)
+        entry = self._entry(name)
+        into, out = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
+        if into is None or out is None:
+            return None
+        return Price(input=into, output=out, cached=entry.get("cache_read_input_token_cost"))
+
+    def cost(self, model: Model, usage: Usage) -> float | None:
+        """USD for ``usage``, by ``model.price`` if it has one; None when unknown."""
+        return cost_of(model.price or self.price(model.name), usage)
+
+    def takes_schema(self, name: str) -> bool:
+        """Whether the provider enforces a JSON schema for this model."""
+        return self.provider(name) == "offline" or bool(self._entry(name).get("supports_response_schema"))
+
+    def context_window(self, name: str) -> int | None:
+        """The most tokens a prompt may have; None when unknown."""
+        return self._count(name, "max_input_tokens")
+
+    def max_output(self, name: str) -> int | None:
+        """The most tokens an answer may have; None when unknown."""
+        return self._count(name, "max_output_tokens")
+
+    def reasons(self, name: str) -> bool:
+        """Whether the model thinks before it answers (and so takes other parameters)."""
+        return bool(self._entry(name).get("supports_reasoning"))
+
+    def mode(self, name: str) -> str | None:
+        """``chat``, ``responses``, ``embedding``, ...; None when unknown."""
+        mode = self._entry(name).get("mode")
+        return None if mode is None else str(mode)
+
+    def provider(self, name: str) -> str | None:
+        """litellm's word for who serves ``name``; None when nobody known does."""
+        prefix, slash, _ = name.partition("/")
+        if slash and (prefix == "offline" or prefix in self._providers):
+            return prefix
+        entry = self._entry(name)
+        if entry:
+            return str(entry.get("litellm_provider"))
+        return "openai" if _OPENAI.match(name) else None
+
+    @functools.cached_property
+    def _providers(self) -> frozenset[str]:
+        return _MORE_PROVIDERS | {str(m.get("litellm_provider")) for m in self._models.values()}
+
+    def _count(self, name: str, what: str) -> int | None:
+        count = self._entry(name).get(what)
+        return int(count) if isinstance(count, int | float) else None
+
+    def _entry(self, name: str) -> Mapping[str, Any]:
+        models = self._models
+        for candidate in (name, _DATED.sub("", name), ":".join(name.split(":")[:2])):
+            if candidate in models:
+                return models[candidate]
+        prefix, slash, rest = name.partition("/")
+        for candidate in (rest, _DATED.sub("", rest)) if slash else ():
+            entry = models.get(candidate)
+            # `hosted_vllm/gpt-4o-mini` is not OpenAI's: the bare name counts for its own provider only
+            if entry is not None and str(entry.get("litellm_provider")).split("-")[0] == prefix:
+                return entry
+        return {}
+
+
+def cost_of(price: Price | None, usage: Usage) -> float | None:
+    """USD for ``usage`` at ``price``; cached input tokens at their own price if they have one."""
+    if price is None:
+        return None
+    cached = price.input if price.cached is None else price.cached
+    fresh = max(0, usage.input_tokens - usage.cached_tokens)
+    return fresh * price.input + usage.cached_tokens * cached + usage.output_tokens * price.output
+
+
+@functools.cache
+def _installed() -> Mapping[str, Mapping[str, Any]]:
+    spec = importlib.util.find_spec("litellm")
+    folders = spec.submodule_search_locations if spec is not None else None
+    for folder in folders or ():
+        path = Path(folder) / _FILE
+        if path.is_file():
+            models: dict[str, dict[str, Any]] = orjson.loads(path.read_bytes())
+            models.pop("sample_spec", None)
+            return models
+    return {}

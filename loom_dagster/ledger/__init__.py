@@ -1,0 +1,34 @@
+"""What the project remembers: its runs, its verdicts, its quarantine, and every answer it has paid for.
+
+Names are looked up when they are used, so that importing this room does not import a database.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from loom_dagster.ledger.rows import IndexRow, QuarantineEntry, RunHandle, RunRow, SnapshotRow, VersionRow
+
+if TYPE_CHECKING:
+    from loom_dagster.ledger.answers import AnswerLog
+    from loom_dagster.ledger.ledger import Ledger
+
+__all__ = [
+    "AnswerLog",
+    "IndexRow",
+    "Ledger",
+    "QuarantineEntry",
+    "RunHandle",
+    "RunRow",
+    "SnapshotRow",
+    "VersionRow",
+]
+
+_LATE = {"AnswerLog": "answers", "Ledger": "ledger"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        return getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

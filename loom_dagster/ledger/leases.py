@@ -1,0 +1,80 @@
+"""One run per pipeline and partition at a time: a lease that its owner keeps alive."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
+
+from loom_dagster.errors import Misconfigured
+from loom_dagster.ledger.process import Process, is_dead, this_process
+from loom_dagster.ledger.rows import RunHandle
+from loom_dagster.ledger.tables import leases
+
+__all__ = ["beat", "check", "give_back", "refuse_if_taken", "take"]
+
+_LIFE = timedelta(seconds=60)
+
+
+def refuse_if_taken(connection: Connection, pipeline: str, partition: str, now: datetime) -> None:
+    """Raises Misconfigured (kind ``lease``) while another run is alive here."""
+    row = connection.execute(select(leases).where(*_slot(pipeline, partition))).one_or_none()
+    if row is None or now - row.beat_at > _LIFE or is_dead(_owner(row)):
+        return
+    of = f"{pipeline}, partition {partition}," if partition else pipeline
+    raise Misconfigured(
+        f"another run of {of} is going on since {row.taken_at:%Y-%m-%d %H:%M:%S} UTC",
+        why=f"run {row.run_id}, process {row.pid} on {row.host.split()[0]}",
+        fix="wait for it or stop it",
+        kind="lease",
+    )
+
+
+def take(connection: Connection, pipeline: str, partition: str, run_id: str, now: datetime) -> str:
+    """Take the lease of a slot that ``refuse_if_taken`` found free; gives its token."""
+    me, token = this_process(), uuid.uuid4().hex
+    connection.execute(delete(leases).where(*_slot(pipeline, partition)))
+    connection.execute(
+        insert(leases).values(
+            pipeline=pipeline,
+            partition=partition,
+            run_id=run_id,
+            token=token,
+            host=me.host,
+            pid=me.pid,
+            process_start=me.start,
+            taken_at=now,
+            beat_at=now,
+        )
+    )
+    return token
+
+
+def beat(connection: Connection, run: RunHandle, now: datetime) -> None:
+    """Say that the run is alive. Raises like ``check``."""
+    check(connection, run)
+    connection.execute(update(leases).where(leases.c.token == run.token).values(beat_at=now))
+
+
+def check(connection: Connection, run: RunHandle) -> None:
+    """Raises Misconfigured (kind ``lease``) when another process has taken the run over."""
+    if connection.execute(select(leases.c.pid).where(leases.c.token == run.token)).first() is None:
+        raise Misconfigured(
+            f"run {run.run_id} of {run.pipeline} has lost its lease",
+            why=f"it gave no sign of life for {_LIFE.seconds} s and another process took over, or it ended",
+            fix="leave it to the other one; nothing of this one was kept but its paid answers",
+            kind="lease",
+        )
+
+
+def give_back(connection: Connection, run: RunHandle) -> None:
+    connection.execute(delete(leases).where(leases.c.token == run.token))
+
+
+def _slot(pipeline: str, partition: str) -> tuple[ColumnElement[bool], ...]:
+    return leases.c.pipeline == pipeline, leases.c.partition == partition
+
+
+def _owner(row: Row[tuple[object, ...]]) -> Process:
+    return Process(host=row.host, pid=row.pid, start=row.process_start)

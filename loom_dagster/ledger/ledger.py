@@ -1,0 +1,239 @@
+"""The project's memory of its runs: what was run, what came of it, what is released, what is in quarantine.
+
+Not one row per record: records lie in the snapshots' files and in the answer store. Nothing secret
+is ever given to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import select
+
+from loom_dagster.clock import Clock, SystemClock
+from loom_dagster.ledger import leases, quarantine, runs, snapshots
+from loom_dagster.ledger.database import Database
+from loom_dagster.ledger.migrations import migrate
+from loom_dagster.ledger.rows import IndexRow, QuarantineEntry, RunHandle, RunRow, SnapshotRow, VersionRow
+from loom_dagster.ledger.tables import evaluations, run_metrics, versions
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """May be used from several threads and by several processes at once.
+
+    Every method raises Misconfigured (kind ``ledger``) when the database cannot be used.
+    """
+
+    def __init__(self, where: Path | str, *, clock: Clock | None = None) -> None:
+        """``where``: a path or a ``sqlite:///`` URL; made, or brought up to date, when needed."""
+        self._clock = clock or SystemClock()
+        self._database = Database(where)
+        migrate(self._database, self._clock)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    # --- runs
+
+    def begin_run(
+        self,
+        pipeline: str,
+        partition: str,
+        fingerprint: str,
+        *,
+        version: str | None = None,
+        fresh: bool = False,
+        dagster_run_id: str | None = None,
+    ) -> RunHandle:
+        """Continue the open run with this fingerprint, or begin one; an open run with another
+        fingerprint is superseded, and with ``fresh`` any.
+
+        Raises Misconfigured (kind ``lease``) while another run of this slot is alive.
+        """
+        now = self._clock.now()
+        with self._database.writing() as connection:
+            leases.refuse_if_taken(connection, pipeline, partition, now)
+            run_id, started_at, resumes = runs.begin(
+                connection,
+                pipeline,
+                partition,
+                fingerprint,
+                version=version,
+                fresh=fresh,
+                dagster_run_id=dagster_run_id,
+                now=now,
+                luck=self._clock.random(),
+            )
+            token = leases.take(connection, pipeline, partition, run_id, now)
+        return RunHandle(
+            run_id=run_id,
+            pipeline=pipeline,
+            partition=partition,
+            fingerprint=fingerprint,
+            resumes=resumes,
+            started_at=started_at.timestamp(),
+            token=token,
+        )
+
+    def heartbeat(self, run: RunHandle) -> None:
+        """Keep the lease; call it every 10 s or so, it lasts for 60 s.
+
+        Raises Misconfigured (kind ``lease``) when the lease is lost: stop, without writing.
+        """
+        with self._database.writing() as connection:
+            leases.beat(connection, run, self._clock.now())
+
+    def leave_run(self, run: RunHandle) -> None:
+        """Give the lease back without a word on the run, which stays open. Harmless when it has ended."""
+        with self._database.writing() as connection:
+            leases.give_back(connection, run)
+
+    def finish_run(
+        self,
+        run: RunHandle,
+        status: str,
+        *,
+        outcome: Mapping[str, Any],
+        metrics: Mapping[str, float] | None = None,
+        evaluations: Iterable[Mapping[str, Any]] = (),
+        versions: Iterable[VersionRow] = (),
+        snapshot: SnapshotRow | None = None,
+        quarantine_rows: Iterable[IndexRow] = (),
+        passed: Iterable[str] = (),
+        saw_everything: bool = False,
+    ) -> None:
+        """Everything that came of a run, in one transaction; gives the lease back.
+
+        ``status`` deferred and interrupted leave the run open. ``evaluations``: fields of
+        ScoreSummary. ``passed``: ids whose quarantine entries are resolved by this run.
+        ``saw_everything``: what is still in quarantine from before is gone from the source.
+        Raises Misconfigured (kind ``lease``) when the lease is lost; nothing is kept then.
+        """
+        if status not in runs.STATUSES:
+            raise ValueError(f"a run cannot end as {status!r}")
+        now = self._clock.now()
+        with self._database.writing() as connection:
+            leases.check(connection, run)
+            runs.finish(
+                connection,
+                run.run_id,
+                status,
+                outcome=outcome,
+                metrics=metrics or {},
+                scores=evaluations,
+                seen=versions,
+                now=now,
+            )
+            if snapshot is not None:
+                snapshots.keep(connection, snapshot)
+                slot = (connection, run.pipeline, run.partition)
+                quarantine.index(*slot, run.run_id, quarantine_rows, now=now)
+                word = f"passed in run {run.run_id}"
+                quarantine.resolve(*slot, passed, resolution=word, who="run", now=now)
+                if saw_everything:
+                    quarantine.close_older(*slot, run.run_id, now)
+            leases.give_back(connection, run)
+
+    def open_run(self, pipeline: str, partition: str = "") -> RunRow | None:
+        """The run that the next start would continue, if its fingerprint is the same."""
+        with self._database.reading() as connection:
+            row = runs.open_run(connection, pipeline, partition)
+            return None if row is None else RunRow(**row._mapping)
+
+    def runs(self, pipeline: str | None = None, limit: int | None = 20) -> list[RunRow]:
+        """Newest first."""
+        with self._database.reading() as connection:
+            return runs.list_runs(connection, pipeline=pipeline, limit=limit)
+
+    def run(self, run_id: str) -> RunRow | None:
+        with self._database.reading() as connection:
+            return next(iter(runs.list_runs(connection, run_id=run_id)), None)
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        query = select(run_metrics.c.name, run_metrics.c.value).where(run_metrics.c.run_id == run_id)
+        with self._database.reading() as connection:
+            return {row.name: row.value for row in connection.execute(query.order_by(run_metrics.c.name))}
+
+    def evaluations(self, run_id: str) -> list[dict[str, Any]]:
+        """One mapping per evaluator, with the fields of ScoreSummary."""
+        query = select(evaluations).where(evaluations.c.run_id == run_id).order_by(evaluations.c.name)
+        with self._database.reading() as connection:
+            rows = connection.execute(query).mappings()
+            return [{k: v for k, v in row.items() if k != "run_id"} for row in rows]
+
+    def versions(self, kind: str | None = None) -> list[tuple[VersionRow, str]]:
+        """Every version seen and the run that saw it first, oldest first."""
+        query = select(versions).order_by(versions.c.first_run_id, versions.c.kind, versions.c.name)
+        if kind is not None:
+            query = query.where(versions.c.kind == kind)
+        with self._database.reading() as connection:
+            return [
+                (VersionRow(kind=r.kind, name=r.name, version=r.version, hash=r.hash), r.first_run_id)
+                for r in connection.execute(query)
+            ]
+
+    # --- snapshots
+
+    def latest_snapshot(self, pipeline: str, partition: str = "") -> SnapshotRow | None:
+        """Released or held."""
+        with self._database.reading() as connection:
+            return snapshots.newest(connection, pipeline, partition)
+
+    def released_snapshot(self, pipeline: str, partition: str = "") -> SnapshotRow | None:
+        """The newest that is released, in the order of runs."""
+        with self._database.reading() as connection:
+            return snapshots.newest(connection, pipeline, partition, released=True)
+
+    def snapshot(self, pipeline: str, run_id: str) -> SnapshotRow | None:
+        with self._database.reading() as connection:
+            return next(iter(snapshots.list_snapshots(connection, pipeline, run_id=run_id)), None)
+
+    def snapshots(self, pipeline: str, partition: str | None = None) -> list[SnapshotRow]:
+        """Newest first; of every partition when none is named."""
+        with self._database.reading() as connection:
+            return snapshots.list_snapshots(connection, pipeline, partition)
+
+    def release(self, pipeline: str, partition: str = "", *, who: str, why: str) -> SnapshotRow:
+        """Release the newest snapshot, which is held.
+
+        Raises Misconfigured when there is none, when it is not held, or while a run is going on.
+        """
+        with self._database.writing() as connection:
+            return snapshots.release(connection, pipeline, partition, who=who, why=why, now=self._clock.now())
+
+    # --- quarantine
+
+    def quarantine(
+        self,
+        pipeline: str,
+        partition: str | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        unresolved: bool = False,
+    ) -> list[QuarantineEntry]:
+        """Entries, newest run first; of every partition (but scratch) when none is named."""
+        with self._database.reading() as connection:
+            return quarantine.entries(connection, pipeline, partition, ids=ids, unresolved=unresolved)
+
+    def resolve(
+        self, pipeline: str, ids: Iterable[str], *, resolution: str, who: str, partition: str | None = None
+    ) -> int:
+        """Close the open entries of ``ids`` by a human's word; gives how many there were."""
+        with self._database.writing() as connection:
+            return quarantine.resolve(
+                connection, pipeline, partition, ids, resolution=resolution, who=who, now=self._clock.now()
+            )
+
+    def samples(self, pipeline: str, partition: str, ids: Sequence[str] | None = None) -> dict[str, int]:
+        """For each record in the index: how many answers it had so far, which is the next sample number."""
+        return {e.record_id: e.sample for e in self.quarantine(pipeline, partition, ids=ids)}

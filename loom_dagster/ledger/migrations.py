@@ -1,0 +1,93 @@
+"""How the ledger's tables came about: a numbered list that runs by itself.
+
+A step that was released is never edited; a change is a new step at the end. The SQL is the
+subset that SQLite and Postgres share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, insert, inspect, select
+
+from loom_dagster.clock import Clock
+from loom_dagster.errors import Misconfigured
+from loom_dagster.ledger.database import Database
+from loom_dagster.ledger.tables import schema_version
+
+__all__ = ["MIGRATIONS", "Step", "migrate"]
+
+Step = tuple[str, ...]
+
+_RUNS: Step = (
+    """CREATE TABLE runs (
+        run_id VARCHAR NOT NULL PRIMARY KEY, pipeline VARCHAR NOT NULL, partition VARCHAR NOT NULL,
+        fingerprint VARCHAR NOT NULL, version VARCHAR, status VARCHAR NOT NULL, started_at VARCHAR NOT NULL,
+        finished_at VARCHAR, resumes INTEGER NOT NULL, dagster_run_id VARCHAR, outcome VARCHAR)""",
+    "CREATE INDEX runs_of_pipeline ON runs (pipeline, partition, run_id)",
+    """CREATE TABLE leases (
+        pipeline VARCHAR NOT NULL, partition VARCHAR NOT NULL, run_id VARCHAR NOT NULL,
+        token VARCHAR NOT NULL, host VARCHAR NOT NULL, pid INTEGER NOT NULL, process_start VARCHAR NOT NULL,
+        taken_at VARCHAR NOT NULL, beat_at VARCHAR NOT NULL, PRIMARY KEY (pipeline, partition))""",
+    """CREATE TABLE run_metrics (
+        run_id VARCHAR NOT NULL REFERENCES runs (run_id), name VARCHAR NOT NULL, value FLOAT NOT NULL,
+        PRIMARY KEY (run_id, name))""",
+    """CREATE TABLE evaluations (
+        run_id VARCHAR NOT NULL REFERENCES runs (run_id), name VARCHAR NOT NULL, type VARCHAR NOT NULL,
+        threshold FLOAT NOT NULL, passed INTEGER NOT NULL, failed INTEGER NOT NULL, errors INTEGER NOT NULL,
+        mean FLOAT, std FLOAT, min FLOAT, max FLOAT, histogram VARCHAR NOT NULL,
+        PRIMARY KEY (run_id, name))""",
+    """CREATE TABLE versions (
+        kind VARCHAR NOT NULL, name VARCHAR NOT NULL, version VARCHAR NOT NULL, hash VARCHAR NOT NULL,
+        first_run_id VARCHAR NOT NULL REFERENCES runs (run_id), PRIMARY KEY (kind, name, version, hash))""",
+)
+
+_SNAPSHOTS: Step = (
+    """CREATE TABLE snapshots (
+        run_id VARCHAR NOT NULL PRIMARY KEY REFERENCES runs (run_id), snapshot_id VARCHAR NOT NULL,
+        pipeline VARCHAR NOT NULL, partition VARCHAR NOT NULL, created_at VARCHAR NOT NULL,
+        folder VARCHAR NOT NULL, data_version VARCHAR NOT NULL, counts VARCHAR NOT NULL, verdict_passed BOOLEAN NOT NULL,
+        verdict_reason VARCHAR NOT NULL, pass_rate FLOAT, threshold FLOAT, released_at VARCHAR,
+        released_by VARCHAR, why VARCHAR)""",
+    "CREATE INDEX snapshots_of_pipeline ON snapshots (pipeline, partition, run_id)",
+    """CREATE TABLE quarantine (
+        pipeline VARCHAR NOT NULL, partition VARCHAR NOT NULL, record_id VARCHAR NOT NULL,
+        run_id VARCHAR NOT NULL REFERENCES runs (run_id), stage VARCHAR NOT NULL, kind VARCHAR NOT NULL,
+        reason VARCHAR NOT NULL, sample INTEGER NOT NULL, quarantined_at VARCHAR NOT NULL,
+        resolved_at VARCHAR, resolution VARCHAR, resolved_by VARCHAR, PRIMARY KEY (pipeline, partition, record_id))""",
+)
+
+MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS)
+
+
+def migrate(database: Database, clock: Clock, steps: Sequence[Step] = MIGRATIONS) -> None:
+    """Bring the tables up to date, in one transaction; safe when several processes try at once.
+
+    Raises Misconfigured (kind ``ledger``) when the ledger was written by newer code.
+    """
+    with database.reading() as connection:
+        if _check(database, _version(connection), steps) == len(steps):
+            return
+    with database.writing() as connection:
+        schema_version.create(connection, checkfirst=True)
+        for number in range(_check(database, _version(connection), steps) + 1, len(steps) + 1):
+            for statement in steps[number - 1]:
+                connection.exec_driver_sql(statement)
+            connection.execute(insert(schema_version).values(version=number, applied_at=clock.now()))
+
+
+def _version(connection: Connection) -> int:
+    if not inspect(connection).has_table("schema_version"):
+        return 0
+    return connection.scalar(select(func.max(schema_version.c.version))) or 0
+
+
+def _check(database: Database, version: int, steps: Sequence[Step]) -> int:
+    if version > len(steps):
+        raise Misconfigured(
+            f"this ledger was written by a newer loom-dagster (schema {version}, known here: {len(steps)})",
+            where=database.name,
+            fix="upgrade loom-dagster, or point the project at another state folder",
+            kind="ledger",
+        )
+    return version

@@ -1,0 +1,119 @@
+"""What the ledger hands out: plain rows, without a database behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+__all__ = ["IndexRow", "QuarantineEntry", "RunHandle", "RunRow", "SnapshotRow", "VersionRow"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHandle:
+    """A run that is going on and holds the lease of its pipeline and partition. ``resumes`` counts
+    the times it was continued. ``started_at`` in UNIX seconds. ``token`` proves the lease."""
+
+    run_id: str
+    pipeline: str
+    partition: str
+    fingerprint: str
+    resumes: int
+    started_at: float
+    token: str = field(repr=False)
+
+    @property
+    def resumed(self) -> bool:
+        return self.resumes > 0
+
+    @property
+    def snapshot_id(self) -> str:
+        """A name of its own for what each continuation writes, so that no snapshot is ever changed."""
+        return f"{self.run_id}.{self.resumes}" if self.resumes else self.run_id
+
+    @property
+    def salt(self) -> str:
+        """Separates the answers of this run from those of others; the same when it is resumed."""
+        return self.run_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """A run as kept. ``status``: running, deferred or interrupted (these continue), succeeded,
+    held, failed or superseded. ``outcome`` is what ``finish_run`` was given."""
+
+    run_id: str
+    pipeline: str
+    partition: str
+    fingerprint: str
+    version: str | None
+    status: str
+    started_at: datetime
+    finished_at: datetime | None
+    resumes: int
+    dagster_run_id: str | None
+    outcome: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRow:
+    """A snapshot and its verdict; the newest one of its run. ``folder`` is relative to the state folder."""
+
+    run_id: str
+    snapshot_id: str
+    pipeline: str
+    partition: str
+    created_at: datetime
+    folder: str
+    data_version: str
+    counts: Mapping[str, int]
+    verdict_passed: bool
+    verdict_reason: str
+    pass_rate: float | None = None
+    threshold: float | None = None
+    released_at: datetime | None = None
+    released_by: str | None = None
+    why: str | None = None
+    outcome: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRow:
+    """A version of something that determines answers. ``kind``: prompt, context, model, pipeline."""
+
+    kind: str
+    name: str
+    version: str
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRow:
+    """One record of a run's quarantine, for the index. ``sample``: answers had so far, which is
+    the number of the next one to ask for."""
+
+    record_id: str
+    stage: str
+    kind: str
+    reason: str
+    sample: int = 0
+    resolution: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineEntry:
+    """What is known of a record in quarantine; unresolved while ``resolved_at`` is None."""
+
+    pipeline: str
+    partition: str
+    record_id: str
+    run_id: str
+    stage: str
+    kind: str
+    reason: str
+    sample: int
+    quarantined_at: datetime
+    resolved_at: datetime | None
+    resolution: str | None
+    resolved_by: str | None

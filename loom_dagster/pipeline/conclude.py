@@ -1,0 +1,185 @@
+"""The end of a run: the verdict on the batch, the release that follows from it, and the outcome.
+
+Everything the ledger learns of a run it learns here, in one transaction: killed before it, the run
+is open and is repeated; killed after it, the run has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from loom_dagster.errors import LoomError
+from loom_dagster.ledger import IndexRow, Ledger, RunHandle, SnapshotRow
+from loom_dagster.pipeline.outcome import Counts, Outcome, Status, Verdict
+from loom_dagster.pipeline.plan import Plan
+from loom_dagster.pipeline.tally import Tally
+from loom_dagster.release import Written, batch_verdict
+
+__all__ = ["Ended", "conclude"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A run whose records are all settled. ``written`` is None when it was interrupted."""
+
+    tally: Tally
+    written: Written | None
+    stopped_by: LoomError | None
+    seconds: Mapping[str, float]
+    notes: Sequence[str]
+
+
+def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now: datetime) -> Outcome:
+    """Judge the batch, tell the ledger, and say what became of the run."""
+    tally, written = ended.tally, ended.written
+    counts = tally.counts if written is None else _counted(tally.counts, written)
+    verdict = (
+        Verdict(passed=False, reason="the run was interrupted; the next start continues it")
+        if written is None
+        else batch_verdict(counts, plan.evaluate)
+    )
+    status = _status(counts, verdict, interrupted=written is None)
+    released = written is not None and _released(plan, counts, verdict, status, ledger)
+    outcome = Outcome(
+        run_id=handle.run_id,
+        pipeline=plan.pipeline,
+        version=plan.version,
+        status=status,
+        counts=counts,
+        verdict=verdict,
+        resumed=handle.resumed,
+        trial=plan.trial,
+        simulated=plan.simulated,
+        released=released,
+        snapshot=None if written is None else handle.run_id,
+        transformed_path="" if written is None else str(written.transformed),
+        quarantine_path="" if written is None else str(written.quarantine),
+        data_version="" if written is None else written.data_version,
+        scores=tally.scores(),
+        spending=tally.spending(),
+        seconds=ended.seconds,
+        versions={**plan.versions, "models_used": [name for name, _ in tally.models.most_common()]},
+        columns=() if written is None else tuple(written.columns),
+        sample=() if written is None else tuple(written.sample),
+        quarantine_sample=() if written is None else tuple(written.quarantine_sample),
+        reasons=dict(tally.reasons.most_common()),
+        notes=ended.notes,
+        stopped_by=None if ended.stopped_by is None else ended.stopped_by.sentence(),
+        stopped_kind=None if ended.stopped_by is None else "misconfigured",
+    )
+    snapshot = None
+    if written is not None:
+        snapshot = SnapshotRow(
+            run_id=handle.run_id,
+            pipeline=plan.pipeline,
+            partition=plan.partition,
+            created_at=now,
+            folder=str(written.transformed.parent),
+            data_version=written.data_version,
+            counts=_as_mapping(counts),
+            verdict_passed=verdict.passed,
+            verdict_reason=verdict.reason,
+            pass_rate=verdict.pass_rate,
+            threshold=verdict.threshold,
+            released_at=now if released else None,
+            released_by="gate" if released else None,
+            why=verdict.reason if released else None,
+        )
+    ledger.finish_run(
+        handle,
+        status,
+        outcome=outcome.as_dict(),
+        metrics=_metrics(outcome),
+        evaluations=outcome.as_dict()["scores"],
+        versions=plan.version_rows,
+        snapshot=snapshot,
+        quarantine_rows=() if written is None else _index(written.quarantine),
+        passed=() if written is None else _passed_again(written.transformed, plan, ledger),
+        saw_everything=not plan.trial and not counts.deferred and not plan.retried,
+    )
+    return outcome
+
+
+def _counted(counts: Counts, written: Written) -> Counts:
+    """The tables' own row counts: conservation is judged by what was written, not by what was meant."""
+    return replace(
+        counts, passed=written.passed, quarantined=written.quarantined, deferred=written.deferred
+    )
+
+
+def _status(counts: Counts, verdict: Verdict, *, interrupted: bool) -> Status:
+    if interrupted:
+        return "interrupted"
+    if not counts.conserved:
+        return "failed"
+    if counts.deferred:
+        return "deferred"
+    return "succeeded" if verdict.passed else "held"
+
+
+def _released(plan: Plan, counts: Counts, verdict: Verdict, status: Status, ledger: Ledger) -> bool:
+    """A batch that passed, or whose passing records may go on without the rest."""
+    if plan.trial or status in ("failed", "deferred"):
+        return False
+    if counts.extracted == 0 and not plan.allow_empty:
+        # an empty extract must not take the place of what is there
+        return ledger.released_snapshot(plan.pipeline, plan.partition) is None
+    if plan.evaluate.on_batch_failure == "load_passed":
+        return counts.passed > 0 or verdict.passed
+    return verdict.passed
+
+
+def _index(quarantine: Path) -> Iterator[IndexRow]:
+    columns = ["record_id", "stage", "kind", "reason", "attempts", "resolution"]
+    for batch in pq.ParquetFile(quarantine).iter_batches(columns=columns):
+        for row in batch.to_pylist():
+            yield IndexRow(
+                record_id=row["record_id"],
+                stage=row["stage"],
+                kind=row["kind"],
+                reason=row["reason"],
+                sample=row["attempts"],
+                resolution=row["resolution"],
+            )
+
+
+def _passed_again(transformed: Path, plan: Plan, ledger: Ledger) -> list[str]:
+    """Of the records that were in quarantine, those that passed now."""
+    entries = ledger.quarantine(plan.pipeline, plan.partition, unresolved=True)
+    waiting = {entry.record_id for entry in entries}
+    if not waiting:
+        return []
+    found: list[str] = []
+    for batch in pq.ParquetFile(transformed).iter_batches(columns=["_loom_record_id"]):
+        found.extend(i for i in batch.column(0).to_pylist() if i in waiting)
+    return found
+
+
+def _as_mapping(counts: Counts) -> dict[str, int]:
+    names = ("extracted", "passed", "quarantined", "deferred", "skipped", "source_errors", "fallbacks")
+    return {name: getattr(counts, name) for name in names}
+
+
+def _metrics(outcome: Outcome) -> dict[str, float]:
+    spending = outcome.spending
+    values = {
+        **_as_mapping(outcome.counts),
+        "cost": spending.total,
+        **{f"cost_{stage}": cost for stage, cost in spending.cost.items()},
+        "calls": spending.calls,
+        "reused": spending.reused,
+        "input_tokens": spending.input_tokens,
+        "output_tokens": spending.output_tokens,
+        "latency_p50": spending.p50,
+        "latency_p95": spending.p95,
+        "latency_p99": spending.p99,
+        "pass_rate": outcome.verdict.pass_rate,
+        **{f"seconds_{name}": seconds for name, seconds in outcome.seconds.items()},
+    }
+    return {name: float(value) for name, value in values.items() if value is not None}
+

@@ -1,0 +1,61 @@
+"""What a run is given: a pipeline whose every part was checked, with nothing spent yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from loom_dagster.gateway import Asks, Question
+from loom_dagster.ledger import RunHandle, VersionRow
+from loom_dagster.pipeline.route import Route
+from loom_dagster.pipeline.stream import Pace
+from loom_dagster.records import Answer, Batch
+from loom_dagster.release import Stamp
+from loom_dagster.spec.models import Evaluate
+
+__all__ = ["Plan"]
+
+Heard = Callable[[Question, Answer], None]
+Noted = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A pipeline ready to run.
+
+    ``batches`` reads the source from its beginning; ``gateway`` is entered for the length of the
+    run and tells of every answer and of what people should know; ``route`` is the way of a record
+    through it. ``partition`` is "~trial" for trial runs, which are never released.
+    """
+
+    pipeline: str
+    partition: str
+    fingerprint: str
+    version: str | None
+    model: str
+    simulated: bool
+    trial: bool
+    allow_empty: bool
+    evaluate: Evaluate
+    source_schema: pa.Schema
+    output_schema: pa.Schema
+    folder: Callable[[str], Path]
+    stamp: Callable[[str], Stamp]
+    batches: Callable[[], Iterator[Batch]]
+    gateway: Callable[[Heard, Noted], AbstractAsyncContextManager[Asks]]
+    route: Callable[[Asks, RunHandle], Route]
+    pace: Pace = field(default_factory=Pace)
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    version_rows: Sequence[VersionRow] = ()
+    notes: Sequence[str] = ()
+    retried: bool = False
+
+    @property
+    def evaluators(self) -> list[tuple[str, str, float]]:
+        """Name, type and threshold of each."""
+        return [(e.name, e.type, e.threshold) for e in self.evaluate.evaluators]

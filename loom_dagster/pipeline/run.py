@@ -1,0 +1,191 @@
+"""One run: extract, transform, evaluate, and the snapshot that comes of it. Loading is a step of its own.
+
+    begin     the ledger opens a run, or continues the one that did not end
+    stream    every record is settled: passed, quarantined or deferred
+    commit    both tables become a snapshot in one rename
+    conclude  verdict, scores, quarantine index and, if it passed, the release: one transaction
+
+Killed at any point, the next start repeats it with the answers that are already paid for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from loom_dagster.clock import Clock
+from loom_dagster.errors import LoomError, Misconfigured
+from loom_dagster.events import Listener, Note, Progress, RunStarted, StageDone
+from loom_dagster.ledger import Ledger, RunHandle
+from loom_dagster.pipeline.conclude import Ended, conclude
+from loom_dagster.pipeline.outcome import Outcome
+from loom_dagster.pipeline.plan import Plan
+from loom_dagster.pipeline.route import Route
+from loom_dagster.pipeline.stop import Stop
+from loom_dagster.pipeline.stream import Streamed, stream
+from loom_dagster.pipeline.tally import Tally
+from loom_dagster.release import SnapshotWriter, Written
+
+__all__ = ["run"]
+
+_HEARTBEAT = 10.0  # seconds; the ledger's lease lasts for six of them
+
+
+class _Commits(Protocol):
+    def __call__(self, writer: SnapshotWriter, batches: int) -> Written: ...
+
+
+@dataclass(kw_only=True)
+class _Telling:
+    """Tells the listener, each note once."""
+
+    pipeline: str
+    listen: Listener
+    notes: dict[str, None]
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes[text] = None
+            self.listen(Note(pipeline=self.pipeline, text=text))
+
+    def progress(self, tally: Tally, *, exhausted: bool = False) -> None:
+        self.listen(
+            Progress(
+                pipeline=self.pipeline,
+                extracted=tally.extracted,
+                transformed=tally.transformed,
+                passed=tally.passed,
+                quarantined=tally.quarantined,
+                deferred=tally.deferred,
+                cost=sum(tally.cost.values()),
+                exhausted=exhausted,
+            )
+        )
+
+
+def run(
+    plan: Plan,
+    ledger: Ledger,
+    *,
+    fresh: bool,
+    listen: Listener,
+    stop: Stop,
+    clock: Clock,
+    dagster_run_id: str | None = None,
+    commit: _Commits = SnapshotWriter.commit,
+) -> Outcome:
+    """Run ``plan`` to its end. Blocks; has an event loop of its own, so it may run in any thread.
+
+    Raises Misconfigured when another run of the pipeline is going on, or when its source cannot be
+    read to the end (the run then stays open). What stops a run after records were settled, such as
+    a refused key, is told by the outcome instead.
+    """
+    handle = ledger.begin_run(
+        plan.pipeline,
+        plan.partition,
+        plan.fingerprint,
+        version=plan.version,
+        fresh=fresh,
+        dagster_run_id=dagster_run_id,
+    )
+    try:
+        return _run(plan, handle, ledger, listen=listen, stop=stop, clock=clock, commit=commit)
+    finally:
+        ledger.leave_run(handle)
+
+
+def _run(
+    plan: Plan,
+    handle: RunHandle,
+    ledger: Ledger,
+    *,
+    listen: Listener,
+    stop: Stop,
+    clock: Clock,
+    commit: _Commits,
+) -> Outcome:
+    tally, telling = Tally(plan.evaluators), _Telling(pipeline=plan.pipeline, listen=listen, notes={})
+    listen(
+        RunStarted(
+            pipeline=plan.pipeline,
+            version=plan.version,
+            run_id=handle.run_id,
+            resumed=handle.resumed,
+            model=plan.model,
+            simulated=plan.simulated,
+        )
+    )
+    for text in plan.notes:
+        telling.note(text)
+    writer = SnapshotWriter(
+        plan.folder(handle.run_id),
+        source_schema=plan.source_schema,
+        output_schema=plan.output_schema,
+        evaluators=[name for name, _, _ in plan.evaluators],
+        stamp=plan.stamp(handle.run_id),
+    )
+    began = clock.monotonic()
+    try:
+        streamed, route = asyncio.run(
+            _stream(plan, handle, writer, tally, telling, stop, beat=lambda: ledger.heartbeat(handle), clock=clock)
+        )
+        if streamed.failure is not None:
+            raise _source_failed(streamed.failure)
+        settled = clock.monotonic() - began
+        for stage, n in (("extract", tally.extracted), ("transform", tally.transformed), ("evaluate", tally.passed)):
+            listen(StageDone(pipeline=plan.pipeline, stage=stage, records=n, seconds=settled))
+        written = None if streamed.interrupted else commit(writer, streamed.batches)
+    except BaseException:
+        writer.discard()
+        raise
+    if written is None:
+        writer.discard()
+    ended = Ended(
+        tally=tally,
+        written=written,
+        stopped_by=route.stopped_by,
+        seconds={"records": settled, "total": clock.monotonic() - began},
+        notes=tuple(telling.notes),
+    )
+    return conclude(plan, handle, ended, ledger, now=clock.now())
+
+
+async def _stream(
+    plan: Plan,
+    handle: RunHandle,
+    writer: SnapshotWriter,
+    tally: Tally,
+    telling: _Telling,
+    stop: Stop,
+    *,
+    beat: Callable[[], None],
+    clock: Clock,
+) -> tuple[Streamed, Route]:
+    beaten = clock.monotonic()
+
+    def on_tick() -> None:
+        nonlocal beaten
+        telling.progress(tally)
+        if clock.monotonic() - beaten >= _HEARTBEAT:
+            beaten = clock.monotonic()
+            beat()
+
+    async with plan.gateway(tally.listen, telling.note) as gateway:
+        route = plan.route(gateway, handle)
+        streamed = await stream(
+            plan.batches(), route, writer, tally, stop, pace=plan.pace, on_tick=on_tick, clock=clock
+        )
+    telling.progress(tally, exhausted=True)
+    return streamed, route
+
+
+def _source_failed(failure: BaseException) -> BaseException:
+    if isinstance(failure, LoomError) or not isinstance(failure, Exception):
+        return failure
+    return Misconfigured(
+        "the source could not be read to its end",
+        why=f"{type(failure).__name__}: {failure}",
+        fix="mend the source and run again; answers already paid for are kept",
+    )

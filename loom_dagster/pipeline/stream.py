@@ -1,0 +1,171 @@
+"""Records stream through transform and evaluate: no stage waits for another one to finish.
+
+One event loop, ``workers`` coroutines, one thread that reads and one that writes. Memory is
+bounded by the open batches; a record is judged as soon as it is transformed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from loom_dagster.clock import Clock, SystemClock
+from loom_dagster.pipeline.intake import Intake, OpenBatch
+from loom_dagster.pipeline.route import Deferred, Route
+from loom_dagster.pipeline.stop import Stop
+from loom_dagster.pipeline.tally import Tally
+from loom_dagster.records import Batch, Passed, Quarantined, Record
+from loom_dagster.release import BatchResult
+
+__all__ = ["Pace", "Streamed", "Writes", "stream"]
+
+
+class Writes(Protocol):
+    """What the stream needs of a snapshot writer."""
+
+    def add(self, result: BatchResult) -> None:
+        """Take a finished batch, in any order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How much at once. ``drain`` in seconds: how long a stopped run waits for calls in flight."""
+
+    workers: int = 64
+    open_batches: int = 64
+    drain: float = 15.0
+    tick: float = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streamed:
+    """How the stream ended. ``batches`` went to the writer; ``failure`` is what broke the source."""
+
+    batches: int
+    interrupted: bool
+    failure: BaseException | None = None
+
+
+async def stream(
+    batches: Iterator[Batch],
+    route: Route,
+    writer: Writes,
+    tally: Tally,
+    stop: Stop,
+    *,
+    pace: Pace,
+    on_tick: Callable[[], None],
+    clock: Clock | None = None,
+) -> Streamed:
+    """Settle every record of ``batches`` and hand finished batches to ``writer``.
+
+    Ends early, with the rest deferred, when ``stop`` is requested.
+    """
+    flow = _Flow(route, writer, tally, batches, pace)
+    loop = asyncio.get_running_loop()
+    stop.when_requested(lambda: loop.call_soon_threadsafe(flow.stop))
+    ticker = asyncio.create_task(_tick(on_tick, pace.tick, clock or SystemClock()))
+    try:
+        await flow.run(pace, stop)
+    finally:
+        ticker.cancel()
+        await asyncio.gather(ticker, return_exceptions=True)
+        await flow.close()
+    return Streamed(batches=flow.written, interrupted=stop.requested, failure=flow.intake.failure)
+
+
+class _Flow:
+    def __init__(self, route: Route, writer: Writes, tally: Tally, batches: Iterator[Batch], pace: Pace) -> None:
+        self.route, self.writer, self.tally = route, writer, tally
+        self.intake = Intake(batches, open_batches=pace.open_batches, on_batch=self._opened)
+        self.written = 0
+        self._stopped = asyncio.Event()
+        self._writing: set[asyncio.Future[None]] = set()
+        self._writes = ThreadPoolExecutor(1, thread_name_prefix="loom-write")
+
+    def stop(self) -> None:
+        """Take in no more; what was read and not begun is deferred."""
+        if not self._stopped.is_set():
+            self._stopped.set()
+            for opened, record in self.intake.stop():
+                self._settle(opened, record, _not_begun(record))
+
+    async def run(self, pace: Pace, stop: Stop) -> None:
+        workers = [asyncio.create_task(self._work()) for _ in range(pace.workers)]
+        stopped = asyncio.create_task(self._stopped.wait())
+        working = asyncio.gather(*workers)
+        try:
+            await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                await asyncio.wait([working], timeout=pace.drain)
+            if not working.done():  # what does not answer in time is deferred by its worker
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.wait(workers)
+            else:
+                working.result()
+        finally:
+            stopped.cancel()
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(working, stopped, *workers, return_exceptions=True)
+        while self._writing:
+            await asyncio.gather(*tuple(self._writing))
+
+    async def close(self) -> None:
+        await self.intake.close()
+        await asyncio.to_thread(self._writes.shutdown)
+
+    async def _work(self) -> None:
+        take, settle = self.intake.take, self.route.settle
+        while (item := await take()) is not None:
+            opened, record = item
+            try:
+                fate = await settle(record)
+            except asyncio.CancelledError:
+                self._settle(opened, record, _not_begun(record))
+                raise
+            self._settle(opened, record, fate)
+
+    def _opened(self, opened: OpenBatch) -> None:
+        self.tally.take(len(opened.batch.records), opened.batch.rejected)
+        if opened.left == 0:
+            self._write(opened)
+
+    def _settle(self, opened: OpenBatch, record: Record, fate: Passed | Quarantined | Deferred) -> None:
+        self.tally.settle(fate)
+        if opened.settle(record, fate):
+            self._write(opened)
+
+    def _write(self, opened: OpenBatch) -> None:
+        fates = opened.fates
+        result = BatchResult(
+            batch=opened.batch,
+            passed=[f for f in fates if isinstance(f, Passed)],
+            quarantined=[*opened.batch.rejected, *(f for f in fates if isinstance(f, Quarantined))],
+            deferred=[(f.id, f.position, f.reason) for f in fates if isinstance(f, Deferred)],
+        )
+        future = asyncio.get_running_loop().run_in_executor(self._writes, self.writer.add, result)
+        self._writing.add(future)
+        future.add_done_callback(self._wrote)
+
+    def _wrote(self, future: asyncio.Future[None]) -> None:
+        self.intake.close_batch()
+        if not future.cancelled() and future.exception() is None:
+            self._writing.discard(future)
+            self.written += 1
+        elif not self._stopped.is_set():  # the disk is full, say: paying for more would be waste
+            self.stop()
+
+
+def _not_begun(record: Record) -> Deferred:
+    return Deferred(id=record.id, position=record.position, reason="interrupted: the run was stopped")
+
+
+async def _tick(on_tick: Callable[[], None], seconds: float, clock: Clock) -> None:
+    while True:
+        await clock.sleep(seconds)
+        on_tick()

@@ -1,0 +1,157 @@
+"""Counting while a run goes on: records, scores, money, time. Constant memory but for latencies."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from loom_dagster.gateway import Question
+from loom_dagster.pipeline.outcome import Counts, ScoreSummary, Spending
+from loom_dagster.pipeline.route import Deferred, Fate
+from loom_dagster.records import Answer, Passed, Quarantined, Score, Stage
+
+__all__ = ["Tally"]
+
+_BINS = 10
+
+
+class _Scores:
+    """Running mean and variance of one evaluator (Welford's method)."""
+
+    def __init__(self, name: str, kind: str, threshold: float) -> None:
+        self.name, self.kind, self.threshold = name, kind, threshold
+        self.n = self.passed = self.errors = 0
+        self.mean = self.m2 = 0.0
+        self.low, self.high = math.inf, -math.inf
+        self.bins = [0] * _BINS
+
+    def add(self, score: Score) -> None:
+        value = score.value
+        if value is None:
+            self.errors += 1
+            return
+        self.n += 1
+        self.passed += value >= self.threshold
+        delta = value - self.mean
+        self.mean += delta / self.n
+        self.m2 += delta * (value - self.mean)
+        self.low, self.high = min(self.low, value), max(self.high, value)
+        self.bins[min(int(value * _BINS), _BINS - 1)] += 1
+
+    def summary(self) -> ScoreSummary:
+        seen = self.n > 0
+        return ScoreSummary(
+            name=self.name,
+            type=self.kind,
+            threshold=self.threshold,
+            passed=self.passed,
+            failed=self.n - self.passed,
+            errors=self.errors,
+            mean=self.mean if seen else None,
+            std=math.sqrt(self.m2 / self.n) if seen else None,
+            min=self.low if seen else None,
+            max=self.high if seen else None,
+            histogram=tuple(self.bins),
+        )
+
+
+class Tally:
+    """What a run has done so far. Fed by the run's own thread only."""
+
+    def __init__(self, evaluators: Sequence[tuple[str, str, float]]) -> None:
+        """``evaluators``: name, type and threshold of each."""
+        self.extracted = self.transformed = self.passed = self.quarantined = self.deferred = 0
+        self.skipped = self.source_errors = self.fallbacks = 0
+        self.reasons: Counter[str] = Counter()
+        self.models: Counter[str] = Counter()
+        self.cost = {"transform": 0.0, "evaluate": 0.0}
+        self.calls = self.reused = self.unpriced = self.input_tokens = self.output_tokens = 0
+        self._latencies = array("d")
+        self._scores = {name: _Scores(name, kind, threshold) for name, kind, threshold in evaluators}
+
+    def take(self, records: int, rejected: Iterable[Quarantined]) -> None:
+        """A batch was extracted: ``records`` go on, ``rejected`` are quarantined already."""
+        self.extracted += records
+        for entry in rejected:
+            self.extracted += 1
+            self.quarantined += 1
+            self.source_errors += 1
+            self.reasons[f"{entry.stage}: {entry.kind}"] += 1
+
+    def settle(self, fate: Fate) -> None:
+        """One more record has met its fate."""
+        if isinstance(fate, Deferred):
+            self.deferred += 1
+            return
+        for score in fate.scores:
+            self._scores[score.name].add(score)
+        if isinstance(fate, Passed):
+            self.transformed += 1
+            self.passed += 1
+            self.fallbacks += fate.fallback == "value"
+            self.models[fate.model] += 1
+            return
+        self.transformed += fate.stage is not Stage.TRANSFORM
+        self.quarantined += 1
+        self.skipped += fate.resolution == "skipped"
+        self.reasons[f"{fate.stage}: {_short(fate)}"] += 1
+
+    def listen(self, question: Question, answer: Answer) -> None:
+        """An answer came, paid for or from the store."""
+        if answer.reused:
+            self.reused += 1
+            return
+        self.calls += 1
+        self.input_tokens += answer.usage.input_tokens
+        self.output_tokens += answer.usage.output_tokens
+        judged = question.origin.purpose.startswith("evaluate")
+        if answer.cost is None:
+            self.unpriced += 1
+        else:
+            self.cost["evaluate" if judged else "transform"] += answer.cost
+        if not judged:
+            self._latencies.append(answer.latency)
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(
+            extracted=self.extracted,
+            passed=self.passed,
+            quarantined=self.quarantined,
+            deferred=self.deferred,
+            skipped=self.skipped,
+            source_errors=self.source_errors,
+            fallbacks=self.fallbacks,
+        )
+
+    def scores(self) -> tuple[ScoreSummary, ...]:
+        return tuple(s.summary() for s in self._scores.values())
+
+    def spending(self) -> Spending:
+        ordered = sorted(self._latencies)
+        return Spending(
+            cost=dict(self.cost),
+            calls=self.calls,
+            reused=self.reused,
+            unpriced=self.unpriced,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            p50=_percentile(ordered, 0.50),
+            p95=_percentile(ordered, 0.95),
+            p99=_percentile(ordered, 0.99),
+        )
+
+
+def _short(entry: Quarantined) -> str:
+    """A reason that groups: which evaluators failed, or the kind of error."""
+    if entry.kind != "gate_failed":
+        return entry.kind
+    failed = [s.name if s.value is not None else f"{s.name} (no score)" for s in entry.scores if not s.passed]
+    return ", ".join(failed) or entry.kind
+
+
+def _percentile(ordered: Sequence[float], share: float) -> float | None:
+    """Nearest rank, so that a value that was measured is shown."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None

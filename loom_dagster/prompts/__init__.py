@@ -1,0 +1,17 @@
+"""Prompts: versioned files with variables, compiled once, rendered for every record."""
+
+from loom_dagster.prompts.compile import compile_prompt
+from loom_dagster.prompts.fixed import check_value, render_value
+from loom_dagster.prompts.locking import Locked, lock_prompts
+from loom_dagster.prompts.prompt import Example, Message, Prompt
+
+__all__ = [
+    "Example",
+    "Locked",
+    "Message",
+    "Prompt",
+    "check_value",
+    "compile_prompt",
+    "lock_prompts",
+    "render_value",
+]

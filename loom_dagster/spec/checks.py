@@ -1,0 +1,85 @@
+"""What one field says about another: checks that a single model cannot make.
+
+Only what a pipeline's own file shows; what needs the source, the prompt or a model is checked by the
+room that reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from loom_dagster.spec.findings import Finding, nearest
+from loom_dagster.spec.models import FieldSpec, Pipeline
+from loom_dagster.spec.reader import Document
+
+__all__ = ["check_spec"]
+
+_REFERENCES = ("reference_field", "sources_field", "query_field")
+_LOOKED_AT = ("output_field", "field")
+
+
+def check_spec(spec: Pipeline, document: Document) -> list[Finding]:
+    """Everything that can be said of a pipeline from its own file."""
+    findings = [*_load(spec, document), *_references(spec, document)]
+    if spec.load.schema_ is not None:
+        findings += _looked_at(spec, spec.load.schema_, document)
+        findings += _fallback(spec, spec.load.schema_, document)
+    return findings
+
+
+def _load(spec: Pipeline, document: Document) -> Iterator[Finding]:
+    load = spec.load
+    if load.mode == "upsert" and not spec.extract.key:
+        line = document.line("load", "mode")
+        yield Finding(line, "`load.mode: upsert` needs a key", "name the key column(s) in `extract.key`")
+    if load.on_failure == "fallback" and load.fallback is None:
+        line = document.line("load", "on_failure")
+        fix = "add `load.fallback` with `model: NAME` or `values: {column: value}`, or use quarantine"
+        yield Finding(line, "`on_failure: fallback` does not say what to fall back to", fix)
+    if load.fallback is not None and load.on_failure != "fallback":
+        line = document.line("load", "fallback")
+        what = f"`load.fallback` is never used, because `on_failure` is {load.on_failure}"
+        yield Finding(line, what, "write `on_failure: fallback`, or remove it")
+
+
+def _references(spec: Pipeline, document: Document) -> Iterator[Finding]:
+    outputs = spec.load.schema_ or {}
+    for loc, key, name in _names(spec, _REFERENCES):
+        line = document.line(*loc)
+        if name.startswith("input."):
+            what = f"`{key}` is the name of a column, without `input.`"
+            yield Finding(line, what, f"write `{name.removeprefix('input.')}`")
+        elif name in outputs:
+            what = f"`{key}: {name}` is a column of the output; a reference is a column of the source"
+            yield Finding(line, what, "name the source's column")
+
+
+def _looked_at(spec: Pipeline, fields: Mapping[str, FieldSpec], document: Document) -> Iterator[Finding]:
+    for loc, key, name in _names(spec, _LOOKED_AT):
+        if name not in fields:
+            what = f"`{key}: {name}` is not in `load.schema`"
+            yield Finding(document.line(*loc), what, nearest(name, fields))
+
+
+def _fallback(spec: Pipeline, fields: Mapping[str, FieldSpec], document: Document) -> Iterator[Finding]:
+    values = spec.load.fallback.values if spec.load.fallback else None
+    if values is None:
+        return
+    for name in values:
+        if name not in fields:
+            line = document.line("load", "fallback", "values", name)
+            yield Finding(line, f"`load.fallback` sets `{name}`, not in `load.schema`", nearest(name, fields))
+    for name, field in fields.items():
+        if name not in values and not field.nullable:
+            line = document.line("load", "fallback", "values")
+            fix = f"add it, or write `nullable: true` for `{name}`"
+            yield Finding(line, f"`load.fallback` has no `{name}`, which must not be null", fix)
+
+
+def _names(spec: Pipeline, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    """Every evaluator's option among ``keys``: (loc, option, the column it names)."""
+    for index, evaluator in enumerate(spec.evaluate.evaluators):
+        for key in keys:
+            name = getattr(evaluator, key, None)
+            if name is not None:
+                yield ("evaluate", "evaluators", index, key), key, name

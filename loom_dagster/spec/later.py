@@ -1,0 +1,86 @@
+"""Features of the design that are not there yet: refused by name, never ignored.
+
+A feature that arrives is taken off these lists, and nothing else changes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from loom_dagster.spec.findings import Finding
+from loom_dagster.spec.reader import Document
+
+__all__ = ["VERSION", "refuse_later"]
+
+VERSION = "0.1"
+
+_KEYS = (
+    ("extract", "query"),
+    ("extract", "partitions"),
+    ("extract", "incremental"),
+    ("transform", "mode"),
+    ("trigger",),
+    ("execution",),
+    ("load", "quarantine"),
+    ("load", "lineage"),
+    ("monitoring", "cost_budget"),
+    ("monitoring", "on_budget"),
+    ("monitoring", "latency_sla"),
+    ("monitoring", "quality_threshold"),
+    ("monitoring", "alerts"),
+)
+_SCHEMES = frozenset(
+    {"bigquery", "databricks", "duckdb", "kafka", "mariadb", "mongodb", "mssql", "mysql", "oracle"}
+    | {"postgres", "postgresql", "redis", "redshift", "snowflake", "sqlite"}
+)
+_SCHEME = re.compile(r"^([a-z][a-z0-9]*)(\+[a-z0-9]+)?:", re.IGNORECASE)
+_LABEL = re.compile(r"@[^/.@]+$")
+
+
+def refuse_later(document: Document) -> tuple[dict[str, Any], list[Finding]]:
+    """The tree without what is not available, and a finding for each such thing."""
+    tree = {k: dict(v) if isinstance(v, dict) else v for k, v in document.tree.items()}
+    findings = []
+    for loc in _KEYS:
+        holder = tree if len(loc) == 1 else tree.get(loc[0])
+        if isinstance(holder, dict) and loc[-1] in holder:
+            del holder[loc[-1]]
+            findings.append(_finding(document, loc, f"`{'.'.join(loc)}`", "remove it"))
+    transform = tree.get("transform")
+    if isinstance(transform, dict):
+        findings += _transform(document, transform)
+    for loc in (("extract", "source"), ("load", "destination")):
+        holder = tree.get(loc[0])
+        if isinstance(holder, dict) and isinstance(holder.get(loc[1]), str):
+            findings += _place(document, loc, holder[loc[1]])
+    return tree, findings
+
+
+def _transform(document: Document, transform: dict[str, Any]) -> list[Finding]:
+    findings = []
+    if transform.get("type") == "rag":
+        del transform["type"]
+        fix = "remove it; documents that belong to a record can come as a column of the source"
+        findings.append(_finding(document, ("transform", "type"), "`transform.type: rag`", fix))
+    prompt = transform.get("prompt")
+    if isinstance(prompt, str) and (label := _LABEL.search(prompt)):
+        what = f"a label on a prompt (`{label[0]}`)"
+        fix = f"write `prompt: {prompt[: label.start()]}` and pin it with `prompt_version`"
+        findings.append(_finding(document, ("transform", "prompt"), what, fix))
+    return findings
+
+
+def _place(document: Document, loc: tuple[str, str], uri: str) -> list[Finding]:
+    name = ".".join(loc)
+    if "{{" in uri:
+        return [_finding(document, loc, f"a template in `{name}`", "write the place itself")]
+    scheme = _SCHEME.match(uri)
+    if scheme is None or scheme[1].lower() not in _SCHEMES:
+        return []
+    what = f"`{scheme[0].lower()}//` in `{name}`"
+    return [_finding(document, loc, what, "use files: a path, or a URL like s3://bucket/folder")]
+
+
+def _finding(document: Document, loc: tuple[str, ...], what: str, fix: str) -> Finding:
+    return Finding(document.line(*loc), f"{what} is not available in this version ({VERSION})", fix)

@@ -1,0 +1,7 @@
+"""The transform stage: a record, a prompt and a model become an output that fits the schema."""
+
+from loom_dagster.transform.cache_identity import check_key_fields
+from loom_dagster.transform.output_schema import OUTPUT_COLUMN, OutputSchema
+from loom_dagster.transform.transformer import Renders, Transformed, Transformer
+
+__all__ = ["OUTPUT_COLUMN", "OutputSchema", "Renders", "Transformed", "Transformer", "check_key_fields"]

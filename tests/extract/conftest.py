@@ -1,0 +1,26 @@
+"""Opens sources as a run does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loom_dagster.extract import Source, open_source
+from loom_dagster.spec.models import Extract
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Callable[..., Source]:
+    def run(source: str, *, batch_size: int = 1000, resolved: str | None = None, **extract: Any) -> Source:
+        return open_source(
+            Extract(source=source, **extract),
+            root=tmp_path,
+            batch_size=batch_size,
+            scratch=tmp_path / "scratch",
+            source=resolved,
+        )
+
+    return run

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+PIPELINE = "name: x\nextract: {{source: {source}{extract}}}\ntransform: {{prompt: {prompt}{transform}}}\nload: {{destination: {destination}{load}}}\n{more}"
+DEFAULTS = {
+    "source": "a",
+    "extract": "",
+    "prompt": "p",
+    "transform": "",
+    "destination": "b",
+    "load": "",
+    "more": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"extract": ", query: SELECT 1"}, "`extract.query`"),
+        ({"extract": ", partitions: {every: daily, start: 2026-01-01}"}, "`extract.partitions`"),
+        ({"extract": ", incremental: {cursor: at}"}, "`extract.incremental`"),
+        ({"transform": ", mode: batch"}, "`transform.mode`"),
+        ({"transform": ", type: rag"}, "`transform.type: rag`"),
+        ({"prompt": "classify@production"}, "a label on a prompt (`@production`)"),
+        ({"load": ", quarantine: q"}, "`load.quarantine`"),
+        ({"load": ", lineage: true"}, "`load.lineage`"),
+        ({"more": "trigger: {cron: x}"}, "`trigger`"),
+        ({"more": "execution: {}"}, "`execution`"),
+        ({"more": "monitoring: {cost_budget: 1}"}, "`monitoring.cost_budget`"),
+        ({"more": "monitoring: {alerts: []}"}, "`monitoring.alerts`"),
+        ({"source": "postgres://a/b"}, "`postgres://` in `extract.source`"),
+        ({"source": "postgresql+psycopg2://a/b"}, "`postgresql+psycopg2://` in `extract.source`"),
+        ({"destination": "duckdb://x.db"}, "`duckdb://` in `load.destination`"),
+        ({"source": "kafka://topic"}, "`kafka://` in `extract.source`"),
+        ({"source": '"data/{{ execution_date }}.csv"'}, "a template in `extract.source`"),
+    ],
+)
+def test_a_feature_that_is_not_there_yet_is_refused_by_name(problems_of, change, name):
+    found = problems_of(PIPELINE.format(**DEFAULTS | change))
+    assert len(found) == 1
+    assert f": {name} is not available in this version (0.1) (" in found[0]
+
+
+def test_typos_beside_such_features_are_still_found(problems_of):
+    found = problems_of(
+        PIPELINE.format(**DEFAULTS | {"more": "monitoring: {cost_bugdet: 1, cost_budget: 2}"})
+    )
+    assert len(found) == 2
+    assert "did you mean `cost_budget`?" in found[0] + found[1]
+
+
+@pytest.mark.parametrize(
+    "source", ["s3://bucket/x", "a@b/c.csv", "C:/data.csv", "pipeline://other", "https://x/y.csv"]
+)
+def test_files_and_pipelines_are_there(problems_of, source):
+    assert problems_of(PIPELINE.format(**DEFAULTS | {"source": source})) == []
