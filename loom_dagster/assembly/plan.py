@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.prepare import Prepared
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured
 from loom_dagster.evaluate import build_panel
-from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Question
+from loom_dagster.extract import Source
+from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model
 from loom_dagster.ledger import RunHandle, VersionRow
 from loom_dagster.pipeline import OnFailure, Pace, Plan, Route
 from loom_dagster.prompts import Prompt, render_value
-from loom_dagster.records import Answer, Batch, digest
+from loom_dagster.records import Batch, digest
 from loom_dagster.release import Releases, Stamp
 from loom_dagster.settings import Settings
+from loom_dagster.spec.models import FieldSpec, Pipeline
 from loom_dagster.transform import OutputSchema, Transformer
 
 __all__ = ["TRIAL", "Materials", "make_plan"]
@@ -41,64 +43,9 @@ class Materials:
 
 def make_plan(ready: Prepared, materials: Materials) -> Plan:
     """The plan of ``ready``. Raises Misconfigured when the pipeline has problems."""
-    ready.require()
-    spec, prompt, schema, source, models = ready.spec, ready.prompt, ready.schema, ready.source, ready.models
-    if prompt is None or schema is None or source is None or models is None or ready.model is None:
-        raise Misconfigured(f"pipeline `{spec.name}` is not complete", problems=tuple(ready.problems))
-    model, limit = ready.model, ready.options.limit
+    parts = _parts(ready)
+    spec, prompt, model, limit = ready.spec, parts.prompt, parts.model, ready.options.limit
     partition = TRIAL if ready.options.trial else ""
-
-    def gateway(
-        listen: Callable[[Question, Answer], None], note: Callable[[str], None]
-    ) -> AbstractAsyncContextManager[Asks]:
-        return Gateway(
-            materials.store,
-            clock=materials.clock,
-            prices=ready.prices,
-            patience=materials.settings.outage_patience,
-            listen=listen,
-            note=note,
-        )
-
-    def route(asks: Asks, handle: RunHandle) -> Route:
-        asked_at = handle.started_at.timestamp()
-
-        def transformer(of: Model) -> Transformer:
-            return Transformer(
-                prompt=prompt,
-                ask=asks,
-                model=of,
-                schema=schema,
-                pipeline=spec.name,
-                cache=spec.transform.cache,
-                salt=handle.salt,
-                asked_at=asked_at,
-            )
-
-        second = models.second(ready.fields)
-        return Route(
-            transform=transformer(model),
-            judges=build_panel(
-                spec.evaluate,
-                ask=asks,
-                judge=models.judge,
-                pipeline=spec.name,
-                cache=spec.transform.cache,
-                salt=handle.salt,
-                asked_at=asked_at,
-                root=materials.settings.root,
-            ),
-            on_failure=OnFailure(
-                policy=spec.load.on_failure,
-                retries=spec.load.retries if spec.load.on_failure == "retry" else 0,
-                model=transformer(second) if second is not None else None,
-                values=_fixed_values(spec.load.fallback.values, schema)
-                if spec.load.fallback is not None and spec.load.fallback.values is not None
-                else None,
-            ),
-            samples=materials.samples or {},
-        )
-
     return Plan(
         pipeline=spec.name,
         partition=partition,
@@ -109,8 +56,8 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         trial=ready.options.trial,
         allow_empty=spec.extract.allow_empty,
         evaluate=spec.evaluate,
-        source_schema=source.schema,
-        output_schema=schema.arrow,
+        source_schema=parts.source.schema,
+        output_schema=parts.schema.arrow,
         stamp=lambda run_id: Stamp(
             run_id=run_id,
             prompt_name=prompt.name,
@@ -119,14 +66,90 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
             pipeline_version=spec.version,
         ),
         folder=lambda run_id: materials.releases.folder(spec.name, partition, run_id),
-        batches=materials.batches or (lambda: source.batches(limit)),
-        gateway=gateway,
-        route=route,
-        pace=Pace(workers=_workers(model, models.judge(None))),
+        batches=materials.batches or (lambda: parts.source.batches(limit)),
+        gateway=lambda listen, note: Gateway(
+            materials.store,
+            clock=materials.clock,
+            prices=ready.prices,
+            patience=materials.settings.outage_patience,
+            listen=listen,
+            note=note,
+        ),
+        route=lambda asks, handle: _route(parts, asks, handle, materials),
+        pace=Pace(workers=_workers(model, parts.models.judge(None))),
         versions=versions(ready),
         version_rows=_version_rows(prompt, model),
         notes=tuple(str(p) for p in ready.warnings),
         retried=materials.batches is not None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """A prepared pipeline without problems: nothing is missing."""
+
+    spec: Pipeline
+    fields: Mapping[str, FieldSpec] | None
+    prompt: Prompt
+    schema: OutputSchema
+    source: Source
+    models: Models
+    model: Model
+
+
+def _parts(ready: Prepared) -> _Parts:
+    ready.require()
+    prompt, schema, source, models, model = ready.prompt, ready.schema, ready.source, ready.models, ready.model
+    if prompt is None or schema is None or source is None or models is None or model is None:
+        raise Misconfigured(f"pipeline `{ready.spec.name}` is not complete", problems=tuple(ready.problems))
+    return _Parts(
+        spec=ready.spec,
+        fields=ready.fields,
+        prompt=prompt,
+        schema=schema,
+        source=source,
+        models=models,
+        model=model,
+    )
+
+
+def _route(parts: _Parts, asks: Asks, handle: RunHandle, materials: Materials) -> Route:
+    spec, asked_at = parts.spec, handle.started_at.timestamp()
+
+    def transformer(of: Model) -> Transformer:
+        return Transformer(
+            prompt=parts.prompt,
+            ask=asks,
+            model=of,
+            schema=parts.schema,
+            pipeline=spec.name,
+            cache=spec.transform.cache,
+            salt=handle.salt,
+            asked_at=asked_at,
+        )
+
+    panel = build_panel(
+        spec.evaluate,
+        ask=asks,
+        judge=parts.models.judge,
+        pipeline=spec.name,
+        cache=spec.transform.cache,
+        salt=handle.salt,
+        asked_at=asked_at,
+        root=materials.settings.root,
+    )
+    second, fallback = parts.models.second(parts.fields), spec.load.fallback
+    fixed = None if fallback is None else fallback.values
+    return Route(
+        transform=transformer(parts.model),
+        judges=panel,
+        on_failure=OnFailure(
+            policy=spec.load.on_failure,
+            retries=spec.load.retries if spec.load.on_failure == "retry" else 0,
+            model=None if second is None else transformer(second),
+            values=None if fixed is None else _fixed_values(fixed, parts.schema),
+        ),
+        samples=materials.samples or {},
     )
 
 

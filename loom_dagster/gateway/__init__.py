@@ -1,0 +1,34 @@
+"""Every model call: store, limits, breaker, retries, provider."""
+
+from loom_dagster.gateway.gateway import Gateway
+from loom_dagster.gateway.keys import question_key
+from loom_dagster.gateway.prices import PriceBook
+from loom_dagster.gateway.providers import check_model, takes_schema
+from loom_dagster.gateway.question import (
+    AnswerSchema,
+    AnswerStore,
+    Asks,
+    Message,
+    Model,
+    Origin,
+    Price,
+    Question,
+    Timeouts,
+)
+
+__all__ = [
+    "AnswerSchema",
+    "AnswerStore",
+    "Asks",
+    "Gateway",
+    "Message",
+    "Model",
+    "Origin",
+    "Price",
+    "PriceBook",
+    "Question",
+    "Timeouts",
+    "check_model",
+    "question_key",
+    "takes_schema",
+]

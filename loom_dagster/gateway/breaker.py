@@ -33,7 +33,7 @@ class Breaker:
     def __init__(self, name: str, *, clock: Clock, patience: float, note: Callable[[str], None]) -> None:
         self._name, self._clock, self._patience, self._note = name, clock, patience, note
         self.successes = 0
-        self._failing: set[int] = set()
+        self._failing: set[Effort] = set()
         self._last: Transient | None = None
         self._opened_at: float | None = None
         self._pause = 1.0
@@ -84,7 +84,7 @@ class Breaker:
         if effort.successes_before is None:
             effort.successes_before = self.successes
         if effort.successes_before == self.successes:
-            self._failing.add(id(effort))  # the call lives longer than its entry, or the breaker is open
+            self._failing.add(effort)
         if self._opened_at is None:
             if len(self._failing) >= _OPENS_AT:
                 self.trip()
@@ -111,7 +111,9 @@ class Breaker:
         """Open, unless it is open."""
         if self._opened_at is None:
             self._opened_at, self._pause = self._clock.monotonic(), 1.0
-            self._note(f"{self._name} does not answer ({self._last}); waiting for it, up to {self._patience:.0f} s")
+            self._note(
+                f"{self._name} does not answer ({self._last}); waiting for it, up to {self._patience:.0f} s"
+            )
 
     def _end_probe(self) -> None:
         self._probing = False

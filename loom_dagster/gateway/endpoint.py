@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured, Outage, Permanent, Transient
 from loom_dagster.gateway.breaker import Breaker
-from loom_dagster.gateway.failures import Throttled
+from loom_dagster.gateway.failures import Rejected, Throttled
 from loom_dagster.gateway.lane import Reply
 from loom_dagster.gateway.limiter import Limiter
 from loom_dagster.gateway.probation import Probation
@@ -39,6 +39,8 @@ class Endpoint:
                 return await self._attempt(send, effort, tokens)
             except Outage:
                 raise
+            except Rejected as error:
+                raise await self._judged(error) from None
             except Transient as error:
                 if not effort.used_up:
                     wait = pause(effort, error, self._clock)
@@ -52,14 +54,12 @@ class Endpoint:
     async def _attempt(self, send: Callable[[], Awaitable[Reply]], effort: Effort, tokens: int) -> Reply:
         limiter, breaker = self._limiter, self._breaker
         ticket = await limiter.acquire(tokens)
-        rejection: Permanent | None = None
         try:
             probe = await breaker.admit() if breaker.is_open else False
-            if self._stopped is not None:
-                breaker.abandoned(probe)
-                raise self._stopped
-            started = self._clock.monotonic()
             try:
+                if self._stopped is not None:
+                    raise self._stopped
+                started = self._clock.monotonic()
                 reply = await send()
             except Transient as error:
                 effort.count(error)
@@ -67,31 +67,25 @@ class Endpoint:
                 if isinstance(error, Throttled):
                     limiter.throttled(ticket, error.retry_after)
                 raise
-            except Permanent as error:
+            except Permanent:
                 breaker.succeeded(probe)
-                if error.kind != "bad_request":
-                    raise
-                rejection = error
-            except Misconfigured as error:
-                breaker.abandoned(probe)
-                self._stopped = error
                 raise
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, Misconfigured):
+                    self._stopped = error
                 breaker.abandoned(probe)
                 raise
-            else:
-                reply.latency = self._clock.monotonic() - started
-                breaker.succeeded(probe)
-                self._probation.succeeded()
-                limiter.succeeded(reply.usage.input_tokens + reply.usage.output_tokens - tokens)
-                return reply
+            reply.latency = self._clock.monotonic() - started
+            breaker.succeeded(probe)
+            self._probation.succeeded()
+            limiter.succeeded(reply.usage.input_tokens + reply.usage.output_tokens - tokens)
+            return reply
         finally:
             limiter.release()
             if limiter.in_flight == 0:
                 self._probation.settle()
-        raise await self._judged(rejection)
 
-    async def _judged(self, rejection: Permanent) -> Permanent | Misconfigured:
+    async def _judged(self, rejection: Rejected) -> Permanent | Misconfigured:
         verdict = await self._probation.rejected(rejection, others_in_flight=self._limiter.in_flight > 0)
         if isinstance(verdict, Misconfigured):
             self._stopped = verdict

@@ -1,7 +1,8 @@
 """What a provider's failure means: which class of error a status, a code or a broken body becomes.
 
     401, 403, 404, 405, 410, exhausted quota      Misconfigured   stop the run
-    400, 413, 422 and other 4xx                   Permanent       bad_request, too_long, content_filter
+    400, 413, 422 and other 4xx                   Permanent       too_long, content_filter
+                                                  Rejected        any other; if all are, stop the run
     429                                           Throttled       slow down, try again
     502, 503, 504, no connection                  Unreachable     says nothing about the record
     408, 409, other 5xx, cut or senseless bodies  Transient       try again
@@ -22,7 +23,7 @@ import orjson
 
 from loom_dagster.errors import LoomError, Misconfigured, Permanent, Transient
 
-__all__ = ["Place", "Throttled", "Unreachable", "from_status", "retry_after", "unreachable"]
+__all__ = ["Place", "Rejected", "Throttled", "Unreachable", "from_status", "retry_after", "unreachable"]
 
 _QUOTA = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _FILTER = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
@@ -40,6 +41,12 @@ class Throttled(Transient):
     """429: too many requests, which is nothing the record did."""
 
     kind = "rate_limit"
+
+
+class Rejected(Permanent):
+    """The request itself is wrong: because of this record, or because of what all requests share."""
+
+    kind = "bad_request"
 
 
 class Unreachable(Transient):
@@ -74,13 +81,19 @@ def from_status(place: Place, status: int, body: bytes | str, headers: Mapping[s
     if status in {402} or code in _QUOTA:
         return Misconfigured(f"the quota of {place} is used up", why=why, fix=_key_fix(place), kind="quota")
     if status in {401, 403} or (status == 400 and _BAD_KEY.search(code + said)):
-        return Misconfigured(f"{place} does not accept the key", why=why, fix=_key_fix(place), kind="unauthorized")
+        return Misconfigured(
+            f"{place} does not accept the key", why=why, fix=_key_fix(place), kind="unauthorized"
+        )
     if status in {404, 405, 410} or 300 <= status < 400:
-        return Misconfigured(f"there is no {place}", why=why, fix="check `model` and `api_base`", kind="not_found")
+        return Misconfigured(
+            f"there is no {place}", why=why, fix="check `model` and `api_base`", kind="not_found"
+        )
     if status == 429:
         return Throttled(f"{place} is asked too often", why=why, retry_after=retry_after(headers))
     if status in {502, 503, 504}:
-        return Unreachable(f"{place} is not available", why=why, retry_after=retry_after(headers), kind="server_error")
+        return Unreachable(
+            f"{place} is not available", why=why, retry_after=retry_after(headers), kind="server_error"
+        )
     if status in {408, 409, 425} or status >= 500:
         kind = "timeout" if status == 408 else "server_error"
         return Transient(f"{place} failed", why=why, retry_after=retry_after(headers), kind=kind)
@@ -88,12 +101,14 @@ def from_status(place: Place, status: int, body: bytes | str, headers: Mapping[s
         return Permanent(f"the prompt is too long for {place}", why=why, kind="too_long")
     if code in _FILTER:
         return Permanent(f"{place} filtered the prompt", why=why, kind="content_filter")
-    return Permanent(f"{place} does not take this request", why=why, kind="bad_request")
+    return Rejected(f"{place} does not take this request", why=why)
 
 
 def unreachable(place: Place, error: BaseException, kind: str = "connection") -> Unreachable:
     """No connection, no answer."""
-    return Unreachable(f"{place} cannot be reached", why=place.scrub(str(error) or type(error).__name__), kind=kind)
+    return Unreachable(
+        f"{place} cannot be reached", why=place.scrub(str(error) or type(error).__name__), kind=kind
+    )
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -114,7 +129,11 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
 
 def _key_fix(place: Place) -> str:
-    return f"check {place.key_env} in the environment" if place.key_env else "name its key's variable in `api_key_env`"
+    return (
+        f"check {place.key_env} in the environment"
+        if place.key_env
+        else "name its key's variable in `api_key_env`"
+    )
 
 
 def _said(body: bytes | str) -> tuple[str, str]:
@@ -131,5 +150,7 @@ def _said(body: bytes | str) -> tuple[str, str]:
     inner = error.get("innererror")
     if isinstance(inner, dict):
         codes.append(str(inner.get("code") or ""))
-    known = next((c for c in codes if c in _QUOTA | _FILTER | {"context_length_exceeded", "invalid_api_key"}), codes[0])
+    known = next(
+        (c for c in codes if c in _QUOTA | _FILTER | {"context_length_exceeded", "invalid_api_key"}), codes[0]
+    )
     return known, str(error.get("message") or error.get("detail") or text)

@@ -8,6 +8,7 @@ own failure; several with one and the same message and the run is misconfigured.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from loom_dagster.errors import Misconfigured, Permanent
 
@@ -22,12 +23,14 @@ class Probation:
     def __init__(self, name: str) -> None:
         self._name = name
         self._over = False
+        self._seen: Counter[str] = Counter()
         self._waiting: dict[str, list[asyncio.Future[Misconfigured | None]]] = {}
 
     def succeeded(self) -> None:
         """Something got through: from now on a 400 is about the record."""
         if not self._over:
             self._over = True
+            self._seen.clear()
             self.settle()
 
     async def rejected(self, error: Permanent, *, others_in_flight: bool) -> Permanent | Misconfigured:
@@ -36,9 +39,10 @@ class Probation:
             return error
         complaint = error.sentence()
         waiting = self._waiting.setdefault(complaint, [])
-        if len(waiting) + 1 >= _SAME:
+        self._seen[complaint] += 1
+        if self._seen[complaint] >= _SAME:
             verdict = Misconfigured(
-                f"{self._name} rejected each of the first {len(waiting) + 1} requests alike",
+                f"{self._name} rejected each of the first {_SAME} requests alike",
                 why=error.why,
                 fix="check the model's parameters, the output schema and `api_base`",
                 kind="bad_request",

@@ -9,7 +9,17 @@ from typing import Any, Protocol
 
 from loom_dagster.records import Answer, digest
 
-__all__ = ["AnswerSchema", "AnswerStore", "Asks", "Message", "Model", "Origin", "Price", "Question", "Timeouts"]
+__all__ = [
+    "AnswerSchema",
+    "AnswerStore",
+    "Asks",
+    "Message",
+    "Model",
+    "Origin",
+    "Price",
+    "Question",
+    "Timeouts",
+]
 
 Message = Mapping[str, str]  # {"role": ..., "content": ...}
 

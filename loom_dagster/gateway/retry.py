@@ -16,7 +16,7 @@ _LONGEST_NAMED = 120.0
 _THROTTLED_FACTOR = 4  # a 429 is not the record's fault, so it may come more often, but not for ever
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Effort:
     """The tries of one call. ``successes_before`` is how many calls of its endpoint had succeeded when it
     first failed; None as long as it has not."""

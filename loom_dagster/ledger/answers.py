@@ -109,7 +109,9 @@ class AnswerLog:
             self._writes.put(write)
         await write.done
 
-    def forget(self, *, record: str | None = None, prompt: str | None = None, model: str | None = None) -> int:
+    def forget(
+        self, *, record: str | None = None, prompt: str | None = None, model: str | None = None
+    ) -> int:
         """Delete the answers for which all that is given holds; how many there were.
 
         Raises Misconfigured when nothing is given: everything is never meant.

@@ -63,7 +63,7 @@ class Ledger:
         now = self._clock.now()
         with self._database.writing() as connection:
             leases.refuse_if_taken(connection, pipeline, partition, now)
-            run_id, started_at, resumes = runs.begin(
+            run_id, started_at, resumed = runs.begin(
                 connection,
                 pipeline,
                 partition,
@@ -80,8 +80,8 @@ class Ledger:
             pipeline=pipeline,
             partition=partition,
             fingerprint=fingerprint,
-            resumes=resumes,
-            started_at=started_at.timestamp(),
+            resumed=resumed,
+            started_at=started_at,
             token=token,
         )
 

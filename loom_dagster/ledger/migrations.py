@@ -44,9 +44,9 @@ _RUNS: Step = (
 
 _SNAPSHOTS: Step = (
     """CREATE TABLE snapshots (
-        run_id VARCHAR NOT NULL PRIMARY KEY REFERENCES runs (run_id), snapshot_id VARCHAR NOT NULL,
-        pipeline VARCHAR NOT NULL, partition VARCHAR NOT NULL, created_at VARCHAR NOT NULL,
-        folder VARCHAR NOT NULL, data_version VARCHAR NOT NULL, counts VARCHAR NOT NULL, verdict_passed BOOLEAN NOT NULL,
+        run_id VARCHAR NOT NULL PRIMARY KEY REFERENCES runs (run_id), pipeline VARCHAR NOT NULL,
+        partition VARCHAR NOT NULL, created_at VARCHAR NOT NULL, folder VARCHAR NOT NULL,
+        data_version VARCHAR NOT NULL, counts VARCHAR NOT NULL, verdict_passed BOOLEAN NOT NULL,
         verdict_reason VARCHAR NOT NULL, pass_rate FLOAT, threshold FLOAT, released_at VARCHAR,
         released_by VARCHAR, why VARCHAR)""",
     "CREATE INDEX snapshots_of_pipeline ON snapshots (pipeline, partition, run_id)",
@@ -54,7 +54,8 @@ _SNAPSHOTS: Step = (
         pipeline VARCHAR NOT NULL, partition VARCHAR NOT NULL, record_id VARCHAR NOT NULL,
         run_id VARCHAR NOT NULL REFERENCES runs (run_id), stage VARCHAR NOT NULL, kind VARCHAR NOT NULL,
         reason VARCHAR NOT NULL, sample INTEGER NOT NULL, quarantined_at VARCHAR NOT NULL,
-        resolved_at VARCHAR, resolution VARCHAR, resolved_by VARCHAR, PRIMARY KEY (pipeline, partition, record_id))""",
+        resolved_at VARCHAR, resolution VARCHAR, resolved_by VARCHAR,
+        PRIMARY KEY (pipeline, partition, record_id))""",
 )
 
 MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS)

@@ -12,25 +12,16 @@ __all__ = ["IndexRow", "QuarantineEntry", "RunHandle", "RunRow", "SnapshotRow", 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHandle:
-    """A run that is going on and holds the lease of its pipeline and partition. ``resumes`` counts
-    the times it was continued. ``started_at`` in UNIX seconds. ``token`` proves the lease."""
+    """A run that is going on and holds the lease of its pipeline and partition. ``resumed`` when
+    it continues one that did not end. ``token`` proves the lease."""
 
     run_id: str
     pipeline: str
     partition: str
     fingerprint: str
-    resumes: int
-    started_at: float
+    resumed: bool
+    started_at: datetime
     token: str = field(repr=False)
-
-    @property
-    def resumed(self) -> bool:
-        return self.resumes > 0
-
-    @property
-    def snapshot_id(self) -> str:
-        """A name of its own for what each continuation writes, so that no snapshot is ever changed."""
-        return f"{self.run_id}.{self.resumes}" if self.resumes else self.run_id
 
     @property
     def salt(self) -> str:
@@ -58,10 +49,10 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotRow:
-    """A snapshot and its verdict; the newest one of its run. ``folder`` is relative to the state folder."""
+    """A snapshot and its verdict. ``folder`` is the name of its folder; release/ knows where. ``fingerprint`` and
+    ``outcome`` are those of its run, and need not be given to be kept."""
 
     run_id: str
-    snapshot_id: str
     pipeline: str
     partition: str
     created_at: datetime
@@ -75,6 +66,7 @@ class SnapshotRow:
     released_at: datetime | None = None
     released_by: str | None = None
     why: str | None = None
+    fingerprint: str = ""
     outcome: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -38,8 +38,8 @@ def begin(
     dagster_run_id: str | None,
     now: datetime,
     luck: float,
-) -> tuple[str, datetime, int]:
-    """Run id, start, and how often it was continued. Any other open run is superseded."""
+) -> tuple[str, datetime, bool]:
+    """Run id, start, and whether an open run is continued. Any other open run is superseded."""
     unfinished = open_run(connection, pipeline, partition)
     if unfinished is not None and unfinished.fingerprint == fingerprint and not fresh:
         connection.execute(
@@ -52,7 +52,7 @@ def begin(
                 finished_at=None,
             )
         )
-        return unfinished.run_id, unfinished.started_at, unfinished.resumes + 1
+        return unfinished.run_id, unfinished.started_at, True
     connection.execute(
         update(runs)
         .where(runs.c.pipeline == pipeline, runs.c.partition == partition, runs.c.status.in_(OPEN))
@@ -72,7 +72,7 @@ def begin(
             dagster_run_id=dagster_run_id,
         )
     )
-    return run_id, now, 0
+    return run_id, now, False
 
 
 def finish(

@@ -80,7 +80,7 @@ def release(
 
 def _rows(connection: Connection, *where: ColumnElement[bool], limit: int | None = None) -> list[SnapshotRow]:
     query = (
-        select(snapshots, runs.c.outcome)
+        select(snapshots, runs.c.fingerprint, runs.c.outcome)
         .join(runs, runs.c.run_id == snapshots.c.run_id)
         .where(*where)
         .order_by(snapshots.c.run_id.desc())

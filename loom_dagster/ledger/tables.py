@@ -129,7 +129,6 @@ snapshots = Table(
     "snapshots",
     metadata,
     Column("run_id", String, primary_key=True),
-    Column("snapshot_id", String, nullable=False),
     Column("pipeline", String, nullable=False),
     Column("partition", String, nullable=False),
     Column("created_at", Moment, nullable=False),

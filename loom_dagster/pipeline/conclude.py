@@ -72,24 +72,6 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         stopped_by=None if ended.stopped_by is None else ended.stopped_by.sentence(),
         stopped_kind=None if ended.stopped_by is None else "misconfigured",
     )
-    snapshot = None
-    if written is not None:
-        snapshot = SnapshotRow(
-            run_id=handle.run_id,
-            pipeline=plan.pipeline,
-            partition=plan.partition,
-            created_at=now,
-            folder=str(written.transformed.parent),
-            data_version=written.data_version,
-            counts=_as_mapping(counts),
-            verdict_passed=verdict.passed,
-            verdict_reason=verdict.reason,
-            pass_rate=verdict.pass_rate,
-            threshold=verdict.threshold,
-            released_at=now if released else None,
-            released_by="gate" if released else None,
-            why=verdict.reason if released else None,
-        )
     ledger.finish_run(
         handle,
         status,
@@ -97,12 +79,32 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         metrics=_metrics(outcome),
         evaluations=outcome.as_dict()["scores"],
         versions=plan.version_rows,
-        snapshot=snapshot,
+        snapshot=None if written is None else _snapshot(outcome, written, plan, now),
         quarantine_rows=() if written is None else _index(written.quarantine),
         passed=() if written is None else _passed_again(written.transformed, plan, ledger),
         saw_everything=not plan.trial and not counts.deferred and not plan.retried,
     )
     return outcome
+
+
+def _snapshot(outcome: Outcome, written: Written, plan: Plan, now: datetime) -> SnapshotRow:
+    verdict, released = outcome.verdict, outcome.released
+    return SnapshotRow(
+        run_id=outcome.run_id,
+        pipeline=plan.pipeline,
+        partition=plan.partition,
+        created_at=now,
+        folder=written.transformed.parent.name,
+        data_version=written.data_version,
+        counts=_as_mapping(outcome.counts),
+        verdict_passed=verdict.passed,
+        verdict_reason=verdict.reason,
+        pass_rate=verdict.pass_rate,
+        threshold=verdict.threshold,
+        released_at=now if released else None,
+        released_by="gate" if released else None,
+        why=verdict.reason if released else None,
+    )
 
 
 def _counted(counts: Counts, written: Written) -> Counts:

@@ -6,37 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from loom_dagster.release.verdict import Counts, Verdict
+
 __all__ = ["Counts", "LoadResult", "Outcome", "ScoreSummary", "Spending", "Status", "Verdict"]
 
 Status = Literal["succeeded", "held", "deferred", "interrupted", "failed"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """extracted = passed + quarantined + deferred, by record id. ``skipped`` and ``source_errors``
-    (rows that never became records) are among quarantined, ``fallbacks`` (fixed values) among passed."""
-
-    extracted: int = 0
-    passed: int = 0
-    quarantined: int = 0
-    deferred: int = 0
-    skipped: int = 0
-    source_errors: int = 0
-    fallbacks: int = 0
-
-    @property
-    def conserved(self) -> bool:
-        return self.extracted == self.passed + self.quarantined + self.deferred
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """The batch gate. ``pass_rate`` None: nothing to judge. ``reason`` in words, also when passed."""
-
-    passed: bool
-    reason: str
-    pass_rate: float | None = None
-    threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

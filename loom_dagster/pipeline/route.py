@@ -152,7 +152,7 @@ class Route:
             return _failed(record, Stage.TRANSFORM, error, attempts=attempts)
         try:
             evaluation = await self.judges.judge(
-                Case(record=record, output=made.output, rendered_input=made.rendered_input)
+                Case(record=record, output=made.output, rendered_input=made.rendered_input, sample=sample)
             )
         except (Outage, Misconfigured):
             raise

@@ -66,7 +66,8 @@ _JUDGED = re.compile(
     re.M | re.S,
 )
 _REFERENCE = re.compile(
-    r"^(?:REFERENCE|SOURCE DOCUMENTS)[^\n]*:\n(.*?)(?=\n\s*(?:EVALUATION CRITERIA|Your task|Provide|Assess)|\Z)", re.M | re.S
+    r"^(?:REFERENCE|SOURCE DOCUMENTS)[^\n]*:\n(.*?)(?=\n\s*(?:EVALUATION CRITERIA|Your task|Provide|Assess)|\Z)",
+    re.M | re.S,
 )
 _ODD = "caf\u00e9 \u202e\u0000 \U0001f9f5\U0001f469\u200d\U0001f680 \ufeff\u2028 \ufffd ß İ"
 _HTML = b"<html><head><title>502</title></head><body>Bad gateway</body></html>"
@@ -105,7 +106,9 @@ class Options:
 class LLMServer:
     """Starts and stops a server; a context manager. ``process=True`` runs it in a process of its own."""
 
-    def __init__(self, *, process: bool = False, port: int = 0, max_seconds: float = 600.0, **options: Any) -> None:
+    def __init__(
+        self, *, process: bool = False, port: int = 0, max_seconds: float = 600.0, **options: Any
+    ) -> None:
         self.options = Options(**options)
         self.port = port
         self._process, self._max_seconds = process, max_seconds
@@ -180,7 +183,14 @@ class LLMServer:
 
     def _start_child(self) -> None:
         options = {k: v for k, v in vars(self.options).items() if k != "answer"}
-        command = [sys.executable, __file__, "--port", str(self.port), "--max-seconds", str(self._max_seconds)]
+        command = [
+            sys.executable,
+            __file__,
+            "--port",
+            str(self.port),
+            "--max-seconds",
+            str(self._max_seconds),
+        ]
         self._child = subprocess.Popen(  # noqa: S603
             [*command, "--options", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -306,7 +316,10 @@ class _Service:
         limited = self.options.retry_after is not None and status in {429, 503}
         headers = {"Retry-After": str(self.options.retry_after)} if limited else None
         return web.Response(
-            status=status, headers=headers, body=orjson.dumps({"error": error}), content_type="application/json"
+            status=status,
+            headers=headers,
+            body=orjson.dumps({"error": error}),
+            content_type="application/json",
         )
 
     async def _broken(self, fault: str, request: web.BaseRequest) -> web.StreamResponse:
@@ -316,7 +329,9 @@ class _Service:
         response = web.StreamResponse(headers={"Content-Length": "5000", "Content-Type": "application/json"})
         if fault == "cut":
             await response.prepare(request)
-            await response.write(b'{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"{\\"')
+            await response.write(
+                b'{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"{\\"'
+            )
         if request.transport is not None:
             request.transport.close()
         return response
@@ -362,7 +377,9 @@ class _Service:
         if schema:
             return orjson.dumps(_fill(schema, label, self.options.field)).decode()
         if self.options.field:
-            return orjson.dumps({self.options.field: label, "confidence": 0.9, "reasoning": "as labelled"}).decode()
+            return orjson.dumps(
+                {self.options.field: label, "confidence": 0.9, "reasoning": "as labelled"}
+            ).decode()
         return label
 
     def _label(self, user: str) -> str:
@@ -426,7 +443,14 @@ def _type(schema: dict[str, Any]) -> str:
 def _value(schema: dict[str, Any]) -> Any:
     if schema.get("enum"):
         return schema["enum"][0]
-    plain = {"number": 0.9, "integer": 1, "boolean": True, "array": [], "null": None, "string": "because the labels say so"}
+    plain = {
+        "number": 0.9,
+        "integer": 1,
+        "boolean": True,
+        "array": [],
+        "null": None,
+        "string": "because the labels say so",
+    }
     kind = _type(schema)
     return _fill(schema) if kind == "object" else plain[kind]
 

@@ -1,0 +1,124 @@
+"""Every other provider, through litellm. Slower (about 5 ms CPU a call) and always right.
+
+litellm is imported on first use, in a thread, without letting it fetch prices or read .env files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from loom_dagster.errors import LoomError, Misconfigured, Permanent, Transient
+from loom_dagster.gateway.failures import Place, from_status, unreachable
+from loom_dagster.gateway.lane import Reply
+from loom_dagster.gateway.question import Message, Model, Question
+from loom_dagster.records import Usage
+
+__all__ = ["LiteLLM", "import_litellm"]
+
+_QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHON_DOTENV_DISABLED": "1"}
+
+
+class LiteLLM:
+    """One model through ``litellm.acompletion``; retrying stays ours."""
+
+    def __init__(self, model: Model, *, key: str | None, key_env: str | None, structured: bool) -> None:
+        self._model, self._structured = model, structured
+        self._key = key
+        host = model.api_base or model.name.partition("/")[0]
+        self._place = Place(model=model.name, host=host, key_env=key_env, key=key)
+
+    async def send(self, question: Question, messages: Sequence[Message]) -> Reply:
+        """Ask once. Raises by class, see failures.py."""
+        litellm = await asyncio.to_thread(import_litellm)
+        model = self._model
+        arguments: dict[str, Any] = {
+            "model": model.name,
+            "messages": [dict(m) for m in messages],
+            "max_tokens": model.max_tokens,
+            "max_retries": 0,
+            "timeout": model.timeouts.total,
+            "drop_params": True,
+            **model.extra,
+        }
+        optional = {"temperature": model.temperature, "api_base": model.api_base, "api_key": self._key}
+        arguments |= {name: value for name, value in optional.items() if value is not None}
+        schema = question.schema
+        if schema is not None and self._structured:
+            arguments["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": schema.name, "schema": dict(schema.body), "strict": schema.strict},
+            }
+        try:
+            async with asyncio.timeout(model.timeouts.total):
+                answer = await litellm.acompletion(**arguments)
+        except TimeoutError as error:
+            raise Transient(f"{self._place} did not answer in time", kind="timeout") from error
+        except Exception as error:
+            raise self._classified(error) from error
+        return _reply(answer)
+
+    def _classified(self, error: Exception) -> LoomError:
+        """By status first: litellm's classes do not tell a used-up quota from too many requests."""
+        status = getattr(error, "status_code", None)
+        name = type(error).__name__
+        if name == "Timeout":
+            return Transient(f"{self._place} did not answer in time", kind="timeout")
+        if name == "APIConnectionError" or status is None:
+            if name in {"ImportError", "ModuleNotFoundError", "ValueError", "TypeError"}:
+                return Misconfigured(f"{self._place} cannot be asked", why=self._place.scrub(str(error)))
+            return unreachable(self._place, error)
+        if name == "AuthenticationError":
+            status = 401
+        if name == "ContextWindowExceededError":
+            return Permanent(f"the prompt is too long for {self._place}", kind="too_long")
+        if name == "ContentPolicyViolationError":
+            return Permanent(f"{self._place} filtered the prompt", kind="content_filter")
+        headers = getattr(error, "litellm_response_headers", None) or {}
+        said = str(getattr(error, "body", None) or error)
+        if "insufficient_quota" in said or "insufficient_quota" in str(getattr(error, "code", "")):
+            status = 402
+        return from_status(self._place, int(status), said, {str(k): str(v) for k, v in dict(headers).items()})
+
+
+@functools.cache
+def import_litellm() -> Any:
+    """The module, imported without network and without .env files."""
+    with _environment():
+        import litellm  # heavy: 4 s
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    return litellm
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in _QUIET}
+    os.environ.update(_QUIET)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _reply(answer: Any) -> Reply:
+    choice, usage = answer.choices[0], getattr(answer, "usage", None)
+    details = getattr(usage, "prompt_tokens_details", None)
+    return Reply(
+        text=choice.message.content or "",
+        finish=str(choice.finish_reason or "stop"),
+        usage=Usage(
+            input_tokens=int(getattr(usage, "prompt_tokens", 0) or 0),
+            output_tokens=int(getattr(usage, "completion_tokens", 0) or 0),
+            cached_tokens=int(getattr(details, "cached_tokens", 0) or 0),
+        ),
+    )

@@ -1,0 +1,52 @@
+"""Snapshots, the verdict on each, and which one is released: what everyone else may read.
+
+Names that need Arrow or the ledger's database are looked up when they are used, so that loading
+definitions imports neither.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from loom_dagster.release.snapshot import BatchResult, Snapshot, Stamp, Written
+from loom_dagster.release.verdict import Counts, Verdict, batch_verdict
+
+if TYPE_CHECKING:
+    from loom_dagster.release.columns import check_columns
+    from loom_dagster.release.releases import Releases
+    from loom_dagster.release.replay import Replay, check_replay, merge_retry, rows_for_retry
+    from loom_dagster.release.snapshot_writer import SnapshotWriter
+
+__all__ = [
+    "BatchResult",
+    "Counts",
+    "Releases",
+    "Replay",
+    "Snapshot",
+    "SnapshotWriter",
+    "Stamp",
+    "Verdict",
+    "Written",
+    "batch_verdict",
+    "check_columns",
+    "check_replay",
+    "merge_retry",
+    "rows_for_retry",
+]
+
+_LATE = {
+    "Releases": "releases",
+    "Replay": "replay",
+    "SnapshotWriter": "snapshot_writer",
+    "check_columns": "columns",
+    "check_replay": "replay",
+    "merge_retry": "replay",
+    "rows_for_retry": "replay",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        return getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
