@@ -122,7 +122,7 @@ class Loom:
 
         with self._scratch() as scratch, self._materials() as materials:
             ready = self.prepared(name, options, scratch)
-            return replay(ready, materials, self.ledger, self.releases, ids, listen=listen, stop=stop)
+            return replay(ready, materials, self.ledger, ids, listen=listen, stop=stop)
 
     def load(self, name: str, options: RunOptions | None = None) -> LoadResult:
         """Load the latest released snapshot, whichever run it came from. Loading twice changes nothing."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.prepare import Prepared
 from loom_dagster.clock import Clock
@@ -30,8 +32,8 @@ TRIAL = "~trial"  # where trial runs keep their own runs and snapshots, beside e
 
 @dataclass(frozen=True, kw_only=True)
 class Materials:
-    """What a plan is made with, beside the prepared pipeline. ``batches`` and ``samples`` replace
-    the source when records of the quarantine are tried again."""
+    """What a plan is made with, beside the prepared pipeline. ``batches``, ``samples``
+    and ``source_schema`` replace the source when records of the quarantine are tried again."""
 
     settings: Settings
     store: AnswerStore
@@ -39,6 +41,7 @@ class Materials:
     clock: Clock
     batches: Callable[[], Iterator[Batch]] | None = None
     samples: Mapping[str, int] | None = None
+    source_schema: pa.Schema | None = None
 
 
 def make_plan(ready: Prepared, materials: Materials) -> Plan:
@@ -56,7 +59,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         trial=ready.options.trial,
         allow_empty=spec.extract.allow_empty,
         evaluate=spec.evaluate,
-        source_schema=parts.source.schema,
+        source_schema=parts.source.schema if materials.source_schema is None else materials.source_schema,
         output_schema=parts.schema.arrow,
         stamp=lambda run_id: Stamp(
             run_id=run_id,
@@ -80,7 +83,6 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         versions=versions(ready),
         version_rows=_version_rows(prompt, model),
         notes=tuple(str(p) for p in ready.warnings),
-        retried=materials.batches is not None,
     )
 
 

@@ -2,8 +2,8 @@
 
 from loom_dagster.gateway.gateway import Gateway
 from loom_dagster.gateway.keys import question_key
+from loom_dagster.gateway.lanes import check_model
 from loom_dagster.gateway.prices import PriceBook
-from loom_dagster.gateway.providers import check_model, takes_schema
 from loom_dagster.gateway.question import (
     AnswerSchema,
     AnswerStore,
@@ -30,5 +30,4 @@ __all__ = [
     "Timeouts",
     "check_model",
     "question_key",
-    "takes_schema",
 ]

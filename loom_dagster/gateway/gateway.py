@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from loom_dagster.clock import Clock, SystemClock
-from loom_dagster.errors import LoomError, Permanent, Transient
+from loom_dagster.errors import Misconfigured, Outage, Permanent, Transient
 from loom_dagster.gateway.endpoint import Endpoint
 from loom_dagster.gateway.keys import model_prefix, question_key
-from loom_dagster.gateway.lane import Lane, Reply
+from loom_dagster.gateway.lane import Closes, Lane, Reply
 from loom_dagster.gateway.lanes import lane_for
+from loom_dagster.gateway.length import estimate, excess, share_that_fits, shorten
 from loom_dagster.gateway.limiter import Limiter
 from loom_dagster.gateway.prices import PriceBook, cost_of
 from loom_dagster.gateway.question import AnswerStore, Message, Model, Price, Question
@@ -28,24 +29,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Gateway"]
 
+_CUTS = 8  # how often a prompt is shortened before it is given up
 _REFUSED = {"content_filter": "content_filter", "refused": "refused", "refusal": "refused"}
 
 
 class _Way:
     """What is known of one model: made once, used for every call."""
 
-    __slots__ = ("endpoint", "lane", "most_bytes", "prefix", "price")
+    __slots__ = ("endpoint", "lane", "prefix", "price", "window")
 
     def __init__(
-        self, lane: Lane, endpoint: Endpoint, prefix: Any, price: Price | None, most_bytes: int | None
+        self, lane: Lane, endpoint: Endpoint, prefix: Any, price: Price | None, window: int | None
     ) -> None:
-        self.lane, self.endpoint, self.prefix, self.price, self.most_bytes = (
-            lane,
-            endpoint,
-            prefix,
-            price,
-            most_bytes,
-        )
+        self.lane, self.endpoint, self.prefix, self.price, self.window = lane, endpoint, prefix, price, window
 
 
 class Gateway:
@@ -70,8 +66,11 @@ class Gateway:
         self._patience, self._listen, self._note, self._environ = patience, listen, note, environ
         self._ways: dict[int, tuple[Model, _Way]] = {}
         self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
-        self._asking: dict[bytes, asyncio.Future[Answer]] = {}
+        self._asking: dict[bytes, asyncio.Future[None]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
         self._session: aiohttp.ClientSession | None = None
+        self._closers: list[Callable[[], Awaitable[None]]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,92 +78,127 @@ class Gateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self.close()
+
+    async def close(self) -> None:
+        """Cancel what is in flight and close the connections. Closing twice is fine."""
+        self._closed = True
+        tasks = self._tasks - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for close in self._closers:
+            await close()
+        self._closers.clear()
+        self._session = None
 
     async def ask(self, question: Question) -> Answer:
         """The answer to ``question``. Raises by class, see ``Asks``."""
-        models = (question.model, *question.model.fallbacks)
-        for model in models[:-1]:
+        if not question.model.fallbacks:
+            return await self._ask(question.model, question)
+        failures: list[Transient | Permanent] = []
+        for model in (question.model, *question.model.fallbacks):
             try:
                 return await self._ask(model, question)
+            except Transient as error:  # Outage too
+                failures.append(error)
             except Permanent as error:
                 if error.kind != "too_long":
                     raise
-                self._note(f"{error.what}; asking the fallback")
-            except Transient as error:  # Outage too
-                self._note(f"{model.name} failed ({error.kind}); asking the fallback")
-        return await self._ask(models[-1], question)
+                failures.append(error)
+        # one that is down may yet answer: the record waits for it
+        raise next((error for error in failures if isinstance(error, Outage)), failures[0])
 
     async def _ask(self, model: Model, question: Question) -> Answer:
         way = self._way(model)
         key = question_key(question, way.prefix)
         not_before = None if question.max_age is None else question.asked_at - question.max_age
-        stored = self._store.get(key, not_before=not_before)
-        if stored is not None:
-            self._listen(question, stored)
-            return _usable(stored)
-        same = self._asking.get(key)
-        if same is not None:  # an identical question is on its way: wait for its answer, pay once
-            return _usable(await asyncio.shield(same))
-        asking: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._asking[key] = asking
+        while True:
+            stored = self._store.get(key, not_before=not_before)
+            if stored is not None:
+                return self._told(question, stored)
+            same = self._asking.get(key)
+            if same is None:
+                return self._told(question, await self._pay_once(model, way, key, question))
+            await asyncio.wait([same])  # an identical question is on its way: pay once, read it from the store
+            if not same.cancelled() and (error := same.exception()) is not None:
+                raise error
+
+    async def _pay_once(self, model: Model, way: _Way, key: bytes, question: Question) -> Answer:
+        if self._closed:
+            raise Misconfigured("the gateway is closed")
+        asking = self._asking[key] = asyncio.get_running_loop().create_future()
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
         try:
             answer = await self._pay(model, way, key, question)
-            asking.set_result(answer)
-        except BaseException as error:
-            asking.set_exception(
-                error
-                if isinstance(error, LoomError)
-                else Transient("the same call was cancelled", kind="cancelled")
-            )
+        except Exception as error:
+            asking.set_exception(error)
             asking.exception()  # seen, also when nobody waits
             raise
+        except BaseException:
+            asking.cancel()  # one of those who wait asks then
+            raise
+        else:
+            asking.set_result(None)
+            return answer
         finally:
             del self._asking[key]
-        self._listen(question, answer)
-        return _usable(answer)
+            if task is not None:
+                self._tasks.discard(task)
 
     async def _pay(self, model: Model, way: _Way, key: bytes, question: Question) -> Answer:
-        messages, size = self._fitting(model, way, question)
-        reply: Reply = await way.endpoint.call(
-            lambda: way.lane.send(question, messages), max_attempts=model.max_attempts, tokens=size // 4
-        )
+        reply = await self._call(model, way, question)
         answer = Answer(
             key=key,
             model=model.name,
             text=reply.text,
             finish=reply.finish,
             usage=reply.usage,
-            cost=cost_of(way.price, reply.usage),
+            cost=0.0 if reply.simulated else cost_of(way.price, reply.usage),
             latency=reply.latency,
             simulated=reply.simulated,
         )
         await self._store.put(answer, question.origin)
         return answer
 
-    def _fitting(self, model: Model, way: _Way, question: Question) -> tuple[Sequence[Message], int]:
-        """The messages, and their size in bytes. A prompt that cannot fit is known before it is sent."""
-        messages = question.messages
-        size = sum(len(m["content"]) for m in messages)
-        if way.most_bytes is None or size <= way.most_bytes // 4:  # a character has four bytes at most
-            return messages, size
-        size = sum(len(m["content"].encode()) for m in messages)
-        beyond = size - way.most_bytes
-        if beyond <= 0:
-            return messages, size
-        last = messages[-1]
-        text = last["content"].encode()
-        if model.on_too_long != "truncate" or beyond >= len(text):
-            raise Permanent(
-                f"the prompt is too long for {model.name}",
-                why=f"{size:,} bytes, and it takes about {way.most_bytes:,}",
-                fix="shorten the text, take another model, or set `on_too_long: truncate`",
-                kind="too_long",
-            )
-        self._note(f"prompts too long for {model.name} were cut (on_too_long: truncate)")
-        kept = text[: len(text) - beyond].decode("utf-8", "ignore")
-        return [*messages[:-1], {**last, "content": kept}], way.most_bytes
+    async def _call(self, model: Model, way: _Way, question: Question) -> Reply:
+        """One reply; a prompt that is too long for the model is cut where that is wanted."""
+        messages: Sequence[Message] = question.messages
+        share = None if way.window is None else excess(messages, way.window)
+        for _ in range(_CUTS):
+            if share is not None:
+                messages = self._cut(model, way, question, messages, share)
+            sent = messages
+            tokens = estimate(sent) if model.tokens_per_minute else 0
+            try:
+                return await way.endpoint.call(
+                    lambda sent=sent: way.lane.send(question, sent),  # type: ignore[misc]
+                    max_attempts=model.max_attempts,
+                    tokens=tokens,
+                )
+            except Permanent as error:
+                if error.kind != "too_long" or model.on_too_long != "truncate":
+                    raise
+                share = share_that_fits(error)
+        raise _too_long(model, way)
+
+    def _cut(
+        self, model: Model, way: _Way, question: Question, messages: Sequence[Message], share: float
+    ) -> Sequence[Message]:
+        shorter = shorten(messages, share) if model.on_too_long == "truncate" else None
+        if shorter is None:
+            raise _too_long(model, way)
+        whole, kept = (sum(len(m["content"]) for m in several) for several in (question.messages, shorter))
+        who = question.origin.record_id
+        self._note(f"{who}: prompt cut from {whole:,} to {kept:,} characters to fit {model.name}")
+        return shorter
+
+    def _told(self, question: Question, answer: Answer) -> Answer:
+        self._listen(question, answer)
+        return _usable(answer)
 
     def _way(self, model: Model) -> _Way:
         known = self._ways.get(id(model))
@@ -184,26 +218,34 @@ class Gateway:
             self._endpoints[where] = endpoint
         window = self._prices.context_window(model.name)
         lane = lane_for(model, self._prices, self._environ, self._http)
+        if isinstance(lane, Closes):
+            self._closers.append(lane.close)
         way = _Way(
             lane,
             endpoint,
             model_prefix(model),
             model.price or self._prices.price(model.name),
-            # no tokenizer makes fewer tokens than one for eight bytes of text in the long run: what is
-            # beyond that cannot fit; what is below is for the provider to say
-            None if window is None else window * 8,
+            window,
         )
         self._ways[id(model)] = (model, way)  # the model is kept, so that its id stays its own
         return way
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
-            import aiohttp  # not for offline models
+            from loom_dagster.gateway.openai_wire import make_session  # aiohttp: not for offline models
 
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300), auto_decompress=True
-            )
+            self._session = make_session()
+            self._closers.append(self._session.close)
         return self._session
+
+
+def _too_long(model: Model, way: _Way) -> Permanent:
+    return Permanent(
+        f"the prompt is too long for {model.name}",
+        why=None if way.window is None else f"it takes {way.window:,} tokens",
+        fix="shorten the text, take another model, or set `on_too_long: truncate`",
+        kind="too_long",
+    )
 
 
 def _usable(answer: Answer) -> Answer:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from loom_dagster.gateway.question import Message, Question
 from loom_dagster.records import Usage
 
-__all__ = ["Lane", "Reply"]
+__all__ = ["Closes", "Lane", "Reply"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,3 +29,11 @@ class Lane(Protocol):
 
     async def send(self, question: Question, messages: Sequence[Message]) -> Reply:
         """Ask once. Raises Transient, Permanent or Misconfigured, never anything else on purpose."""
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A lane that holds connections of its own."""
+
+    async def close(self) -> None:
+        """Let go of them."""

@@ -57,11 +57,12 @@ class Address:
         """None when nobody is known who serves the model."""
         provider = prices.provider(model.name)
         prefix, slash, rest = model.name.partition("/")
-        if provider is None:
-            if model.api_base is None:
+        if provider is None:  # an OpenAI-compatible server may serve anything
+            if model.api_base is None and not any(environ.get(name) for name in _WIRE["openai"][1]):
                 return None
             provider, prefix, rest = "openai", "", model.name
-        wire = provider in _WIRE
+        # what OpenAI serves on /responses only is a matter for litellm
+        wire = provider in _WIRE and prices.mode(model.name) in (None, "chat")
         base, bases, keys = _WIRE.get(provider, (None, (), _KEYS.get(provider, ())))
         from_environ = next((environ[name] for name in bases if environ.get(name)), None)
         return cls(

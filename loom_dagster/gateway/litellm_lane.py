@@ -29,18 +29,26 @@ class LiteLLM:
     def __init__(self, model: Model, *, key: str | None, key_env: str | None, structured: bool) -> None:
         self._model, self._structured = model, structured
         self._key = key
+        self._used = False
         host = model.api_base or model.name.partition("/")[0]
         self._place = Place(model=model.name, host=host, key_env=key_env, key=key)
 
+    async def close(self) -> None:
+        """Close litellm's sessions of this event loop, if it has been used."""
+        if self._used:
+            await import_litellm().close_litellm_async_clients()
+
     async def send(self, question: Question, messages: Sequence[Message]) -> Reply:
         """Ask once. Raises by class, see failures.py."""
-        litellm = await asyncio.to_thread(import_litellm)
+        litellm = import_litellm() if self._used else await asyncio.to_thread(import_litellm)
+        self._used = True
         model = self._model
         arguments: dict[str, Any] = {
             "model": model.name,
             "messages": [dict(m) for m in messages],
             "max_tokens": model.max_tokens,
             "max_retries": 0,
+            "num_retries": 0,
             "timeout": model.timeouts.total,
             "drop_params": True,
             **model.extra,
@@ -56,11 +64,14 @@ class LiteLLM:
         try:
             async with asyncio.timeout(model.timeouts.total):
                 answer = await litellm.acompletion(**arguments)
-        except TimeoutError as error:
-            raise Transient(f"{self._place} did not answer in time", kind="timeout") from error
+        except TimeoutError:
+            raise Transient(f"{self._place} did not answer in time", kind="timeout") from None
         except Exception as error:
-            raise self._classified(error) from error
-        return _reply(answer)
+            raise self._classified(error) from None  # the chain would hold the request with its key
+        try:
+            return _reply(answer)
+        except (AttributeError, LookupError, TypeError):
+            raise Transient(f"{self._place} gave something that is no completion", kind="bad_body") from None
 
     def _classified(self, error: Exception) -> LoomError:
         """By status first: litellm's classes do not tell a used-up quota from too many requests."""
@@ -113,9 +124,11 @@ def _environment() -> Iterator[None]:
 def _reply(answer: Any) -> Reply:
     choice, usage = answer.choices[0], getattr(answer, "usage", None)
     details = getattr(usage, "prompt_tokens_details", None)
+    refusal = getattr(choice.message, "refusal", None)
+    text = str(refusal or choice.message.content or "")
     return Reply(
-        text=choice.message.content or "",
-        finish=str(choice.finish_reason or "stop"),
+        text=text.encode("utf-8", "replace").decode(),  # half a surrogate pair is no text
+        finish="refused" if refusal else str(choice.finish_reason or "stop"),
         usage=Usage(
             input_tokens=int(getattr(usage, "prompt_tokens", 0) or 0),
             output_tokens=int(getattr(usage, "completion_tokens", 0) or 0),

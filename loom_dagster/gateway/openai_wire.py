@@ -7,21 +7,33 @@ Source: https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
-import asyncio
+import json
+import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
+from yarl import URL
 
-from loom_dagster.errors import Transient
+from loom_dagster.errors import LoomError, Misconfigured, Transient
 from loom_dagster.gateway.failures import Place, from_status, unreachable
 from loom_dagster.gateway.lane import Reply
 from loom_dagster.gateway.question import Message, Model, Question
 from loom_dagster.records import Usage
 
-__all__ = ["OpenAIWire"]
+__all__ = ["OpenAIWire", "make_session"]
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+def make_session() -> aiohttp.ClientSession:
+    """One for all models. It bounds no connections: the limiters of the endpoints do."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=60.0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": "loom-dagster"},
+    )
 
 
 class OpenAIWire:
@@ -42,13 +54,16 @@ class OpenAIWire:
         """``name`` as the provider knows it; ``structured``: it takes a JSON schema; ``reasons``: it
         takes max_completion_tokens and no temperature."""
         self._session, self._structured = session, structured
-        self._url = f"{base.rstrip('/')}/chat/completions"
+        self._url = URL(f"{base.rstrip('/').removesuffix('/chat/completions')}/chat/completions")
+        self._proxy = _proxy_for(self._url)
         self._headers = {"Content-Type": "application/json"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
-        self._place = Place(model=model.name, host=urlsplit(base).netloc, key_env=key_env, key=key)
-        self._fixed: dict[str, Any] = {"model": name, **model.extra}
+        self._place = Place(model=model.name, host=self._url.host_port_subcomponent or base, key_env=key_env, key=key)
+        extra = {k: v for k, v in model.extra.items() if v is not None}
+        self._fixed: dict[str, Any] = {"model": name, **extra}
         if reasons:
+            self._fixed.pop("top_p", None)
             self._fixed["max_completion_tokens"] = model.max_tokens
         else:
             self._fixed["max_tokens"] = model.max_tokens
@@ -64,20 +79,42 @@ class OpenAIWire:
         """Ask once. Raises by class, see failures.py."""
         body = orjson.dumps(self._body(question, messages))
         try:
-            async with self._session.post(
-                self._url, data=body, headers=self._headers, timeout=self._timeout, allow_redirects=False
-            ) as response:
-                content = await response.read()
-                status, headers = response.status, response.headers
-        except TimeoutError as error:
-            raise Transient(f"{self._place} did not answer in time", kind="timeout") from error
-        except aiohttp.ClientPayloadError as error:
-            raise Transient(f"{self._place} cut its answer short", kind="bad_body") from error
-        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            raise unreachable(self._place, error) from error
+            status, headers, content = await self._post(body)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._failed(error) from None  # the chain would hold the request with its key
         if status != 200:
             raise from_status(self._place, status, content, headers)
         return self._reply(content)
+
+    async def _post(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
+        for again in (True, False):
+            try:
+                async with self._session.post(
+                    self._url,
+                    data=body,
+                    headers=self._headers,
+                    timeout=self._timeout,
+                    proxy=self._proxy,
+                    allow_redirects=False,
+                ) as response:
+                    return response.status, response.headers, await response.read()
+            except aiohttp.ClientConnectionResetError:
+                if not again:  # once: a kept connection that the other side had closed, nothing was sent
+                    raise
+        raise AssertionError("unreachable")
+
+    def _failed(self, error: Exception) -> LoomError:
+        place = self._place
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return unreachable(place, error, kind="timeout")
+        if isinstance(error, TimeoutError):
+            return Transient(f"{place} did not answer in time", kind="timeout")
+        if isinstance(error, aiohttp.ClientPayloadError):
+            return Transient(f"{place} cut its answer short", kind="bad_body")
+        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL | ValueError):
+            why = place.scrub(str(error))
+            return Misconfigured(f"{place} cannot be asked", why=why, fix="check `api_base`")
+        return unreachable(place, error)
 
     def _body(self, question: Question, messages: Sequence[Message]) -> Mapping[str, Any]:
         body = {**self._fixed, "messages": list(messages)}
@@ -95,7 +132,7 @@ class OpenAIWire:
 
     def _reply(self, content: bytes) -> Reply:
         try:
-            document = orjson.loads(content)
+            document = _parsed(content)
             choice = document["choices"][0]
             message = choice["message"]
             usage = document.get("usage") or {}
@@ -110,13 +147,39 @@ class OpenAIWire:
                     cached_tokens=int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0),
                 ),
             )
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            started = content[:80].decode("utf-8", "replace")
-            raise Transient(
-                f"{self._place} answered 200 with something that is no completion",
-                why=self._place.scrub(started) or "an empty body",
-                kind="bad_body",
-            ) from error
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise self._senseless(content) from None
+
+    def _senseless(self, content: bytes) -> LoomError:
+        """200, but no completion: a web page, half a body, or an error in disguise (OpenRouter's way)."""
+        try:
+            code = orjson.loads(content)["error"]["code"]
+        except (ValueError, LookupError, TypeError):
+            code = None
+        if isinstance(code, int) and 400 <= code < 600:
+            return from_status(self._place, code, content, {})
+        return Transient(
+            f"{self._place} answered 200 with something that is no completion",
+            why=self._place.scrub(content[:80].decode("utf-8", "replace")) or "an empty body",
+            kind="bad_body",
+        )
+
+
+def _proxy_for(url: URL) -> str | None:
+    """The environment's proxy for ``url``, looked up once instead of with every call."""
+    host = url.host or ""
+    if host in _LOOPBACK or urllib.request.proxy_bypass(host):
+        return None
+    return urllib.request.getproxies().get(url.scheme)
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        # half a surrogate pair is legal in JSON's escapes and no text: it becomes a question mark
+        document = json.loads(content)
+        return orjson.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _text(content: object) -> str:

@@ -2,7 +2,7 @@
 
 from loom_dagster.pipeline.conclude import Ended, conclude
 from loom_dagster.pipeline.outcome import Counts, LoadResult, Outcome, ScoreSummary, Spending, Status, Verdict
-from loom_dagster.pipeline.plan import Plan
+from loom_dagster.pipeline.plan import Base, Plan
 from loom_dagster.pipeline.route import Deferred, Fate, OnFailure, Route
 from loom_dagster.pipeline.run import run
 from loom_dagster.pipeline.stop import Stop
@@ -10,6 +10,7 @@ from loom_dagster.pipeline.stream import Pace, Streamed, stream
 from loom_dagster.pipeline.tally import Tally
 
 __all__ = [
+    "Base",
     "Counts",
     "Deferred",
     "Ended",

@@ -7,7 +7,7 @@ is open and is repeated; killed after it, the run has ended.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from loom_dagster.errors import LoomError
 from loom_dagster.ledger import IndexRow, Ledger, RunHandle, SnapshotRow
 from loom_dagster.pipeline.outcome import Counts, Outcome, Status, Verdict
-from loom_dagster.pipeline.plan import Plan
+from loom_dagster.pipeline.plan import Base, Plan
 from loom_dagster.pipeline.tally import Tally
 from loom_dagster.release import Written, batch_verdict
 
@@ -37,7 +37,7 @@ class Ended:
 def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now: datetime) -> Outcome:
     """Judge the batch, tell the ledger, and say what became of the run."""
     tally, written = ended.tally, ended.written
-    counts = tally.counts if written is None else _counted(tally.counts, written)
+    counts = tally.counts if written is None else _counted(tally.counts, written, plan.base)
     verdict = (
         Verdict(passed=False, reason="the run was interrupted; the next start continues it")
         if written is None
@@ -82,7 +82,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         snapshot=None if written is None else _snapshot(outcome, written, plan, now),
         quarantine_rows=() if written is None else _index(written.quarantine),
         passed=() if written is None else _passed_again(written.transformed, plan, ledger),
-        saw_everything=not plan.trial and not counts.deferred and not plan.retried,
+        saw_everything=not plan.trial and not counts.deferred and plan.base is None,
     )
     return outcome
 
@@ -107,10 +107,18 @@ def _snapshot(outcome: Outcome, written: Written, plan: Plan, now: datetime) -> 
     )
 
 
-def _counted(counts: Counts, written: Written) -> Counts:
-    """The tables' own row counts: conservation is judged by what was written, not by what was meant."""
-    return replace(
-        counts, passed=written.passed, quarantined=written.quarantined, deferred=written.deferred
+def _counted(counts: Counts, written: Written, base: Base | None) -> Counts:
+    """The tables' own row counts: conservation is judged by what was written, not by what was meant.
+    What was tried again was extracted before."""
+    extracted = counts.extracted if base is None else base.counts["extracted"] + counts.extracted - base.tried
+    return Counts(
+        extracted=extracted,
+        passed=written.passed,
+        quarantined=written.quarantined,
+        deferred=written.deferred,
+        skipped=written.skipped,
+        source_errors=written.source_errors,
+        fallbacks=written.fallbacks,
     )
 
 

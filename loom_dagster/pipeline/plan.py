@@ -15,13 +15,23 @@ from loom_dagster.ledger import RunHandle, VersionRow
 from loom_dagster.pipeline.route import Route
 from loom_dagster.pipeline.stream import Pace
 from loom_dagster.records import Answer, Batch
-from loom_dagster.release import Stamp
+from loom_dagster.release import Stamp, Written
 from loom_dagster.spec.models import Evaluate
 
-__all__ = ["Plan"]
+__all__ = ["Base", "Plan"]
 
 Heard = Callable[[Question, Answer], None]
 Noted = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """The snapshot whose quarantine is tried again. ``tried`` of its records are; ``merge`` makes it
+    and what became of them one snapshot in a folder."""
+
+    counts: Mapping[str, int]
+    tried: int
+    merge: Callable[[Written, Path], Written]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +40,8 @@ class Plan:
 
     ``batches`` reads the source from its beginning; ``gateway`` is entered for the length of the
     run and tells of every answer and of what people should know; ``route`` is the way of a record
-    through it. ``partition`` is "~trial" for trial runs, which are never released.
+    through it. ``partition`` is "~trial" for trial runs, which are never released. ``base`` is set when
+    records of the quarantine are tried again.
     """
 
     pipeline: str
@@ -53,7 +64,7 @@ class Plan:
     versions: Mapping[str, Any] = field(default_factory=dict)
     version_rows: Sequence[VersionRow] = ()
     notes: Sequence[str] = ()
-    retried: bool = False
+    base: Base | None = None
 
     @property
     def evaluators(self) -> list[tuple[str, str, float]]:

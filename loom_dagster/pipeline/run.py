@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
 
 from loom_dagster.clock import Clock
 from loom_dagster.errors import LoomError, Misconfigured
@@ -31,10 +31,6 @@ from loom_dagster.release import SnapshotWriter, Written
 __all__ = ["run"]
 
 _HEARTBEAT = 10.0  # seconds; the ledger's lease lasts for six of them
-
-
-class _Commits(Protocol):
-    def __call__(self, writer: SnapshotWriter, batches: int) -> Written: ...
 
 
 @dataclass(kw_only=True)
@@ -74,7 +70,6 @@ def run(
     stop: Stop,
     clock: Clock,
     dagster_run_id: str | None = None,
-    commit: _Commits = SnapshotWriter.commit,
 ) -> Outcome:
     """Run ``plan`` to its end. Blocks; has an event loop of its own, so it may run in any thread.
 
@@ -91,7 +86,7 @@ def run(
         dagster_run_id=dagster_run_id,
     )
     try:
-        return _run(plan, handle, ledger, listen=listen, stop=stop, clock=clock, commit=commit)
+        return _run(plan, handle, ledger, listen=listen, stop=stop, clock=clock)
     finally:
         ledger.leave_run(handle)
 
@@ -104,7 +99,6 @@ def _run(
     listen: Listener,
     stop: Stop,
     clock: Clock,
-    commit: _Commits,
 ) -> Outcome:
     tally, telling = Tally(plan.evaluators), _Telling(pipeline=plan.pipeline, listen=listen, notes={})
     listen(
@@ -120,7 +114,7 @@ def _run(
     for text in plan.notes:
         telling.note(text)
     writer = SnapshotWriter(
-        plan.folder(handle.run_id),
+        _folder(plan, handle, aside=plan.base is not None),
         source_schema=plan.source_schema,
         output_schema=plan.output_schema,
         evaluators=[name for name, _, _ in plan.evaluators],
@@ -136,7 +130,7 @@ def _run(
         settled = clock.monotonic() - began
         for stage, n in (("extract", tally.extracted), ("transform", tally.transformed), ("evaluate", tally.passed)):
             listen(StageDone(pipeline=plan.pipeline, stage=stage, records=n, seconds=settled))
-        written = None if streamed.interrupted else commit(writer, streamed.batches)
+        written = None if streamed.interrupted else _commit(plan, handle, writer, streamed.batches)
     except BaseException:
         writer.discard()
         raise
@@ -179,6 +173,17 @@ async def _stream(
         )
     telling.progress(tally, exhausted=True)
     return streamed, route
+
+
+def _folder(plan: Plan, handle: RunHandle, *, aside: bool = False) -> Path:
+    folder = plan.folder(handle.run_id)
+    return folder.with_name(f"{folder.name}-retried") if aside else folder
+
+
+def _commit(plan: Plan, handle: RunHandle, writer: SnapshotWriter, batches: int) -> Written:
+    """One rename. Records that were tried again are first merged into the snapshot they come from."""
+    written = writer.commit(batches)
+    return written if plan.base is None else plan.base.merge(written, _folder(plan, handle))
 
 
 def _source_failed(failure: BaseException) -> BaseException:

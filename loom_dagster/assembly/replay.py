@@ -1,0 +1,67 @@
+"""Records of the quarantine, tried again: `loom quarantine retry`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from loom_dagster.assembly.plan import Materials, make_plan
+from loom_dagster.assembly.prepare import Prepared
+from loom_dagster.errors import Misconfigured
+from loom_dagster.events import Listener
+from loom_dagster.ledger import Ledger
+from loom_dagster.pipeline import Base, Outcome, Stop, run
+from loom_dagster.release import check_replay, merge_retry, rows_for_retry
+
+__all__ = ["replay"]
+
+
+def replay(
+    ready: Prepared,
+    materials: Materials,
+    ledger: Ledger,
+    ids: Sequence[str] | None,
+    *,
+    listen: Listener,
+    stop: Stop | None,
+) -> Outcome:
+    """Try ``ids`` of the newest snapshot's quarantine again (None: all that can be), and make the
+    snapshot that is the newest one plus what passes now.
+
+    Each is asked as a new sample, so that the store cannot give the same bad answer back. Raises
+    Misconfigured when there is nothing to try.
+    """
+    name = ready.spec.name
+    snapshot = materials.releases.latest(name)
+    if snapshot is None:
+        raise Misconfigured(f"`{name}` has no quarantine", why="it has not been run", fix=f"loom run {name}")
+    rows = rows_for_retry(snapshot, ids)
+    if not rows.ids:
+        raise Misconfigured(
+            f"nothing in the quarantine of `{name}` can be tried again",
+            why="it is empty, or its rows never became records",
+        )
+    size = ready.spec.transform.batch_size
+    plan = make_plan(
+        ready,
+        replace(
+            materials,
+            batches=lambda: rows.batches(size),
+            samples=ledger.samples(name, "", rows.ids),
+            source_schema=rows.table.schema,
+        ),
+    )
+    check_replay(snapshot, plan.source_schema, plan.output_schema, [e for e, _, _ in plan.evaluators])
+    base = Base(
+        counts=snapshot.counts,
+        tried=len(rows.ids),
+        merge=lambda retried, folder: merge_retry(snapshot, retried, folder),
+    )
+    return run(
+        replace(plan, base=base),
+        ledger,
+        fresh=True,
+        listen=listen,
+        stop=stop or Stop(),
+        clock=materials.clock,
+    )

@@ -1,0 +1,142 @@
+"""Which snapshot may be read: the newest that passed its gate, or that a human let through."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from loom_dagster.errors import Misconfigured
+from loom_dagster.ledger import Ledger, SnapshotRow
+from loom_dagster.release.folders import slot
+from loom_dagster.release.snapshot import Snapshot
+
+__all__ = ["Releases"]
+
+
+class Releases:
+    """Snapshots by pipeline and partition (``""``: the pipeline has none)."""
+
+    def __init__(self, ledger: Ledger, state_dir: Path) -> None:
+        self._ledger, self._state = ledger, state_dir
+
+    def folder(self, pipeline: str, partition: str, run_id: str) -> Path:
+        """Where a run that holds its lease writes its snapshot. A run that goes on writes beside the
+        snapshot it has left, which stays as it is until the new one is registered."""
+        place = slot(self._state, pipeline, partition)
+        registered = self._ledger.snapshot(pipeline, run_id)
+        if registered is None:
+            return place / run_id
+        for folder in place.glob(f"{run_id}*"):
+            if folder.name != registered.folder:  # of a continuation before the last one, or killed
+                shutil.rmtree(folder, ignore_errors=True)
+        _, _, number = registered.folder.partition(".")
+        return place / f"{run_id}.{int(number or 1) + 1}"
+
+    def latest(self, pipeline: str, partition: str = "") -> Snapshot | None:
+        """The newest snapshot, released or held."""
+        return self._snapshot(self._ledger.latest_snapshot(pipeline, partition))
+
+    def released(self, pipeline: str, partition: str = "") -> Snapshot | None:
+        """The newest released one: the only one that is loaded or read downstream."""
+        return self._snapshot(self._ledger.released_snapshot(pipeline, partition))
+
+    def snapshot(self, pipeline: str, run_id: str) -> Snapshot | None:
+        return self._snapshot(self._ledger.snapshot(pipeline, run_id))
+
+    def snapshots(self, pipeline: str, partition: str | None = None) -> list[Snapshot]:
+        """Newest first; of every partition when none is named."""
+        return [self._made(row) for row in self._ledger.snapshots(pipeline, partition)]
+
+    def release_held(self, pipeline: str, partition: str = "", *, why: str, who: str) -> Snapshot:
+        """Let the newest snapshot through although its verdict held it; who and why are kept.
+
+        Raises Misconfigured without a reason, or when no snapshot is held.
+        """
+        if not why.strip():
+            raise Misconfigured("a release needs a reason", fix="say why with `--why TEXT`")
+        return self._made(self._ledger.release(pipeline, partition, who=who, why=why.strip()))
+
+    def read_transformed(self, pipeline: str, partition: str = "") -> Path:
+        """The Parquet file of the newest released snapshot.
+
+        Raises Misconfigured when nothing is released, saying why, or when the file is gone.
+        """
+        snapshot = self.released(pipeline, partition)
+        if snapshot is None:
+            held = self.latest(pipeline, partition)
+            raise Misconfigured(
+                f"nothing of `{pipeline}` is released yet",
+                why="it has not been run"
+                if held is None
+                else f"its newest batch is held: {held.verdict_reason}",
+                fix=f"run it: `loom run {pipeline}`"
+                if held is None
+                else f"look at `loom quarantine list {pipeline}`, or let it through: "
+                f"`loom release {pipeline} --why ...`",
+                kind="not_released",
+            )
+        return _there(snapshot, snapshot.transformed)
+
+    def read_table(
+        self, pipeline: str, partition: str = "", *, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """What ``read_transformed`` names, in memory."""
+        return pq.read_table(self.read_transformed(pipeline, partition), columns=columns)
+
+    def quarantine_table(self, pipeline: str, partition: str = "") -> pa.Table:
+        """The newest snapshot's quarantine with what has become of each record since: ``resolved_at``,
+        ``resolution``, ``resolved_by``. Raises Misconfigured when there is no snapshot."""
+        snapshot = self.latest(pipeline, partition)
+        if snapshot is None:
+            raise Misconfigured(f"`{pipeline}` has no quarantine", why="it has not been run")
+        table = pq.read_table(_there(snapshot, snapshot.quarantine)).drop_columns("resolution")
+        known = {e.record_id: e for e in self._ledger.quarantine(pipeline, partition)}
+        found = [known.get(i) for i in table.column("record_id").to_pylist()]
+        return (
+            table.append_column(
+                "resolved_at",
+                pa.array([e and e.resolved_at for e in found], pa.timestamp("us", tz="UTC")),
+            )
+            .append_column("resolution", pa.array([e and e.resolution for e in found], pa.string()))
+            .append_column("resolved_by", pa.array([e and e.resolved_by for e in found], pa.string()))
+        )
+
+    def _snapshot(self, row: SnapshotRow | None) -> Snapshot | None:
+        return None if row is None else self._made(row)
+
+    def _made(self, row: SnapshotRow) -> Snapshot:
+        folder = slot(self._state, row.pipeline, row.partition) / row.folder
+        return Snapshot(
+            id=row.run_id,
+            pipeline=row.pipeline,
+            partition=row.partition,
+            created_at=row.created_at,
+            counts=row.counts,
+            verdict_passed=row.verdict_passed,
+            verdict_reason=row.verdict_reason,
+            pass_rate=row.pass_rate,
+            threshold=row.threshold,
+            released_at=row.released_at,
+            released_by=row.released_by,
+            why=row.why,
+            transformed=folder / "transformed.parquet",
+            quarantine=folder / "quarantine.parquet",
+            data_version=row.data_version,
+            fingerprint=row.fingerprint,
+            outcome=row.outcome,
+        )
+
+
+def _there(snapshot: Snapshot, path: Path) -> Path:
+    if not path.exists():
+        raise Misconfigured(
+            f"the files of snapshot {snapshot.id} of `{snapshot.pipeline}` are gone",
+            where=str(path),
+            fix=f"make them again: `loom run {snapshot.pipeline} --fresh`",
+            kind="snapshot_gone",
+        )
+    return path
