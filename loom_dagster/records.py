@@ -164,7 +164,7 @@ def to_json(value: object) -> bytes:
     try:
         return orjson.dumps(plain, option=option, default=_default)
     except TypeError:
-        return orjson.dumps(utf8(plain), option=option, default=_default)
+        return orjson.dumps(_within_json(utf8(plain)), option=option, default=_default)
 
 
 def utf8(value: object) -> object:
@@ -194,6 +194,17 @@ def _plain(value: object) -> object:
     return value
 
 
+def _within_json(value: object) -> object:
+    """Integers beyond 64 bits as text: orjson refuses them without asking ``_default``."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return str(value)
+    if isinstance(value, dict):
+        return {_within_json(k): _within_json(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_within_json(v) for v in value]
+    return value
+
+
 def _default(value: object) -> object:
     if isinstance(value, Decimal | UUID):
         return str(value)
@@ -203,8 +214,6 @@ def _default(value: object) -> object:
         return value.total_seconds()
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(bytes(value)).decode()
-    if isinstance(value, int):  # beyond 64 bits
-        return str(value)
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, set | frozenset):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from loom_dagster.prompts import compile_prompt
 from loom_dagster.records import digest
 from loom_dagster.settings import Settings
 from loom_dagster.spec import PipelineFile
+from loom_dagster.spec.models import FieldSpec
 
 __all__ = ["code_version", "columns_to_load"]
 
@@ -35,7 +37,7 @@ def columns_to_load(file: PipelineFile, settings: Settings, transformed: Path) -
         return [c for c in pq.read_schema(transformed).names if not c.startswith("_loom_")]
     if load.columns is not None:
         return list(load.columns)
-    fields = load.schema_
+    fields: Mapping[str, FieldSpec] | None = load.schema_
     if fields is None:
         prompt, _ = compile_prompt(file, settings)
         fields = None if prompt is None else prompt.fields

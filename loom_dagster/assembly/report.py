@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from loom_dagster.assembly.prepare import Prepared
 from loom_dagster.errors import Problem
+from loom_dagster.extract import check_source
+from loom_dagster.load import check_destination
+from loom_dagster.settings import Settings
 from loom_dagster.spec import PipelineFile
 
 __all__ = ["Line", "Report", "broken_report", "report", "try_connections"]
@@ -90,9 +93,14 @@ def try_connections(ready: Prepared, settings: Settings) -> list[Problem]:
     """What trying the source and the destination finds; nothing is written."""
     where = ready.file.where
     return [
-        *check_source(ready.spec.extract, root=settings.root, where=where("extract", "source")),
+        *check_source(
+            ready.spec.extract,
+            root=settings.root,
+            where=lambda *loc: where("extract", *loc),
+            connections=True,
+        ),
         *check_destination(
-            ready.spec.load, root=settings.root, where=where("load", "destination"), connections=True
+            ready.spec.load, root=settings.root, where=lambda *loc: where("load", *loc), connections=True
         ),
     ]
 

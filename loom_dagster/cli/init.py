@@ -24,6 +24,7 @@ STARTER = {
     "definitions.py": "definitions.py.txt",
     "pipelines/example.yaml": "example.yaml",
     "prompts/route_ticket.txt": "route_ticket.txt",
+    "prompts/versions.lock": "versions.lock",
     "context/teams.md": "teams.md",
     "data/tickets.csv": "tickets.csv",
     "README.md": "README.md",

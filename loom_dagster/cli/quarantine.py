@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -110,9 +111,10 @@ def show_record(name: str, whole: Mapping[str, Any], terminal: Terminal) -> None
         if whole.get(label) not in (None, ""):
             value = moment(whole[label]) if label == "quarantined_at" else str(whole[label])
             terminal.paragraph(value, first=f"  {label.replace('_', ' ') + ':':<16}", rest=" " * 18)
-    for label in ("source", "output", "scores", "versions"):
-        if whole.get(label):
-            _block(label.capitalize(), whole[label], terminal)
+    _block("Source", whole.get("source"), terminal)
+    _block("Output", whole.get("output"), terminal)
+    _scores(whole.get("scores") or (), terminal)
+    _block("Versions", whole.get("versions"), terminal)
     if whole.get("raw_answer"):
         terminal.line()
         terminal.line("Raw answer:", "bold")
@@ -122,14 +124,33 @@ def show_record(name: str, whole: Mapping[str, Any], terminal: Terminal) -> None
     terminal.line(f"  loom quarantine retry {shlex.quote(name)} {shlex.quote(str(whole['record_id']))}")
 
 
-def _block(title: str, value: object, terminal: Terminal) -> None:
+def _block(title: str, values: Mapping[str, Any] | None, terminal: Terminal) -> None:
+    if not values:
+        return
     terminal.line()
     terminal.line(f"{title}:", "bold")
-    items = value if isinstance(value, list) else [value]
-    for item in items:
-        pairs = item.items() if isinstance(item, Mapping) else [("", item)]
-        for key, text in pairs:
-            terminal.paragraph(str(text), first=f"  {key}: " if key else "  ", rest="    ")
+    for key, value in values.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        terminal.paragraph(text, first=f"  {key}: ", rest="    ")
+
+
+def _scores(scores: Sequence[Mapping[str, Any]], terminal: Terminal) -> None:
+    if not scores:
+        return
+    terminal.line()
+    terminal.line("Scores:", "bold")
+    for score in scores:
+        sign = terminal.sign("good" if score["passed"] else "bad")
+        relation = ">=" if score["passed"] else "<"
+        said = (
+            "no score"
+            if score["value"] is None
+            else f"{score['value']:.2f} {relation} {score['threshold']:.2f}"
+        )
+        why = score.get("error") or score.get("explanation")
+        terminal.paragraph(
+            f"{score['name']}: {said}" + (f". {why}" if why else ""), first=f"  {sign} ", rest="     "
+        )
 
 
 @app.command()
@@ -210,10 +231,8 @@ def _known(loom: Loom, name: str, ids: Sequence[str]) -> dict[str, QuarantineEnt
 def whole_record(loom: Loom, name: str, record_id: str) -> dict[str, Any]:
     """What the index and the run's own file know of a record. Raises Misconfigured when it is unknown."""
     entry = as_plain(_known(loom, name, [record_id])[record_id])
-    snapshot = loom.ledger.snapshot(name, entry["run_id"])
-    kept = None
-    if snapshot is not None:
-        kept = _row(loom.settings.state_dir / snapshot.folder / "quarantine.parquet", record_id)
+    snapshot = loom.releases.snapshot(name, entry["run_id"])
+    kept = None if snapshot is None else _row(snapshot.quarantine, record_id)
     whole = {**(kept or {}), **{k: v for k, v in entry.items() if v is not None}}
     if kept is not None:
         whole["reason"] = kept["reason"]  # the index holds the beginning only
@@ -222,8 +241,6 @@ def whole_record(loom: Loom, name: str, record_id: str) -> dict[str, Any]:
 
 def _row(path: Path, record_id: str) -> dict[str, Any] | None:
     """The record in a snapshot's quarantine, what is JSON there taken apart; None when it is gone."""
-    import json
-
     import pyarrow.parquet as pq
 
     if not path.exists():

@@ -181,7 +181,7 @@ def show(ended: Sequence[Ended], terminal: Terminal) -> None:
             sign, sentence = verdict(each.outcome)
             rows.append((terminal.sign(sign), each.name, sentence))
         if each.error is not None:
-            show_error(terminal, each.error)
+            show_error(Terminal(sys.stderr), each.error)
             rows.append((terminal.sign("bad"), each.name, each.error.what))
         if each.waits_for:
             sentence = f"not run: it reads from {', '.join(each.waits_for)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from loom_dagster.cli.figures import counted, dollars, release_name, seconds, share
 from loom_dagster.cli.terminal import Sign, Terminal
@@ -13,6 +14,11 @@ __all__ = ["summarise", "verdict"]
 
 _REASONS_SHOWN = 5
 _EXAMPLES_SHOWN = 3
+_NOT_LOADED = {
+    "held": "the batch is held",
+    "deferred": "records are deferred",
+    "interrupted": "the run is not at its end",
+}
 
 
 def summarise(outcome: Outcome, terminal: Terminal) -> None:
@@ -127,15 +133,16 @@ def _stages(outcome: Outcome, terminal: Terminal) -> None:
 
 
 def _gate_sign(outcome: Outcome) -> Sign:
-    if not outcome.verdict.passed or outcome.nothing_passed:
-        return "bad"
-    return "good" if outcome.status == "succeeded" else "warn"
+    if outcome.status in ("interrupted", "deferred"):
+        return "warn"
+    return "good" if outcome.verdict.passed and not outcome.nothing_passed else "bad"
 
 
 def _loaded(outcome: Outcome) -> tuple[Sign, str]:
     load = outcome.load
     if load is None:
-        return "none", "not loaded: this was a trial" if outcome.trial else "not loaded"
+        reason = "this was a trial" if outcome.trial else _NOT_LOADED.get(outcome.status)
+        return "none", f"not loaded: {reason}" if reason else "not loaded"
     if not load.loaded:
         return "none", f"not loaded: {load.reason}"
     return "good", f"{load.rows:,} loaded into {load.destination}, {load.mode} ({seconds(load.seconds)})"
@@ -180,7 +187,8 @@ def _scores(outcome: Outcome, terminal: Terminal) -> None:
 
 def _cost(outcome: Outcome, terminal: Terminal) -> None:
     spending = outcome.spending
-    terminal.line(f"Cost: {dollars(spending.total)}", "bold")
+    unknown = f" and {counted(spending.unpriced, 'call')} of unknown price" if spending.unpriced else ""
+    terminal.line(f"Cost: {dollars(spending.total)}{unknown}", "bold")
     rows = [
         (f"{stage.capitalize()}:", dollars(spending.cost.get(stage, 0.0)))
         for stage in ("transform", "evaluate")
@@ -191,8 +199,6 @@ def _cost(outcome: Outcome, terminal: Terminal) -> None:
         rows.append(
             ("Saved:", f"by the answer store, {counted(spending.reused, 'answer')} not paid for again")
         )
-    if spending.unpriced:
-        rows.append(("Unpriced:", f"{counted(spending.unpriced, 'call')} of unknown price, not in the sum"))
     terminal.table(rows, indent="  ")
     terminal.line()
 
@@ -256,7 +262,13 @@ def _next_steps(outcome: Outcome) -> list[str]:
     if outcome.status == "held" and not outcome.trial:
         steps.append(f'loom release {name} --why "..."')
     if outcome.transformed_path:
-        steps.append(f"passed:     {outcome.transformed_path}")
+        steps.append(f"passed:     {_near(outcome.transformed_path)}")
     if outcome.quarantine_path and outcome.counts.quarantined:
-        steps.append(f"quarantine: {outcome.quarantine_path}")
+        steps.append(f"quarantine: {_near(outcome.quarantine_path)}")
     return steps
+
+
+def _near(path: str) -> str:
+    """``path`` as it is said from here, where it lies below."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path

@@ -12,6 +12,7 @@ Everything above decides by class; only this page reads what providers write.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ def from_status(place: Place, status: int, body: bytes | str, headers: Mapping[s
     """The error that an HTTP status other than 200 means."""
     code, said = _said(body)
     why = f"{status} {place.scrub(said)}".strip()
-    if status in {402} or code in _QUOTA:
+    if status == 402 or code in _QUOTA:
         return Misconfigured(f"the quota of {place} is used up", why=why, fix=_key_fix(place), kind="quota")
     if status in {401, 403} or (status == 400 and _BAD_KEY.search(code + said)):
         return Misconfigured(
@@ -125,7 +126,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
             return None
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
         seconds = (when - (now or datetime.now(UTC))).total_seconds()
-    return min(max(seconds, 0.0), _LONGEST_WAIT) if seconds == seconds else None
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST_WAIT)
 
 
 def _key_fix(place: Place) -> str:

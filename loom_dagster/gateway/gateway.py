@@ -7,6 +7,7 @@ cut short): it was paid for, and the next run reads it instead of paying again.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
@@ -121,7 +122,7 @@ class Gateway:
             same = self._asking.get(key)
             if same is None:
                 return self._told(question, await self._pay_once(model, way, key, question))
-            await asyncio.wait([same])  # an identical question is on its way: pay once, read it from the store
+            await asyncio.wait([same])  # an identical question is on its way: it is paid for once
             if not same.cancelled() and (error := same.exception()) is not None:
                 raise error
 
@@ -171,14 +172,10 @@ class Gateway:
         for _ in range(_CUTS):
             if share is not None:
                 messages = self._cut(model, way, question, messages, share)
-            sent = messages
-            tokens = estimate(sent) if model.tokens_per_minute else 0
+            send = functools.partial(way.lane.send, question, messages)
+            tokens = estimate(messages) if model.tokens_per_minute else 0
             try:
-                return await way.endpoint.call(
-                    lambda sent=sent: way.lane.send(question, sent),  # type: ignore[misc]
-                    max_attempts=model.max_attempts,
-                    tokens=tokens,
-                )
+                return await way.endpoint.call(send, max_attempts=model.max_attempts, tokens=tokens)
             except Permanent as error:
                 if error.kind != "too_long" or model.on_too_long != "truncate":
                     raise

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from loom_dagster.errors import Permanent
 from loom_dagster.gateway.question import Message
 
-__all__ = ["estimate", "excess", "shorten", "share_that_fits"]
+__all__ = ["estimate", "excess", "share_that_fits", "shorten"]
 
 _MOST_BYTES = 8  # a token, on the average of a long text
 _USUAL_BYTES = 4
 _LIMIT = re.compile(
-    r"(?:maximum|max|limit)\D{0,40}?(\d{3,})|(\d{3,})\s*(?:token\w*\s*)?(?:maximum|max|limit)", re.I
+    r"(?:maximum|max|limit)\D{0,40}?(\d{3,})|(\d{3,})\s*(?:token\w*\s*)?(?:maximum|max|limit)", re.IGNORECASE
 )
 
 

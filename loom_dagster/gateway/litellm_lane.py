@@ -66,7 +66,7 @@ class LiteLLM:
                 answer = await litellm.acompletion(**arguments)
         except TimeoutError:
             raise Transient(f"{self._place} did not answer in time", kind="timeout") from None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a provider of litellm raises
             raise self._classified(error) from None  # the chain would hold the request with its key
         try:
             return _reply(answer)

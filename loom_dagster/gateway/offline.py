@@ -28,7 +28,7 @@ _TOKEN = re.compile(r"\w+")
 _HEAD = r"(?:OUTPUT|REFERENCE|SOURCE DOCUMENTS|QUERY|EVALUATION CRITERIA|TEXT TO FACT-CHECK|Text to evaluate)"
 _SECTION = re.compile(
     rf"^({_HEAD})[^\n]*:\n(.*?)(?=\n\s*(?:{_HEAD})[^\n]*:\n|\n\s*\n(?:Your task|Provide|Evaluate|Assess)|\Z)",
-    re.M | re.S,
+    re.MULTILINE | re.DOTALL,
 )
 _NEAR = 0.15  # below this no example is like the question
 

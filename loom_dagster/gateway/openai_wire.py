@@ -59,7 +59,9 @@ class OpenAIWire:
         self._headers = {"Content-Type": "application/json"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
-        self._place = Place(model=model.name, host=self._url.host_port_subcomponent or base, key_env=key_env, key=key)
+        self._place = Place(
+            model=model.name, host=self._url.host_port_subcomponent or base, key_env=key_env, key=key
+        )
         extra = {k: v for k, v in model.extra.items() if v is not None}
         self._fixed: dict[str, Any] = {"model": name, **extra}
         if reasons:

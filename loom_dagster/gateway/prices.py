@@ -20,10 +20,48 @@ _FILE = "model_prices_and_context_window_backup.json"
 _DATED = re.compile(r"(?:[-@](?:\d{4}-\d{2}-\d{2}|\d{8}))$")
 _OPENAI = re.compile(r"^(?:gpt-|chatgpt-|o[1-9](?:-|$)|ft:gpt-)")
 _MORE_PROVIDERS = frozenset(
-    "azure_text bedrock cohere_chat custom_openai datarobot docker_model_runner empower featherless_ai friendliai "
-    "galadriel github hosted_vllm huggingface infinity litellm_proxy llamafile lm_studio maritalk nlp_cloud "
-    "nvidia_nim oci ollama ollama_chat oobabooga openai_like openrouter petals predibase sagemaker sagemaker_chat "
-    "sap text-completion-codestral codestral topaz triton vertex_ai vllm watsonx watsonx_text xinference".split()
+    [
+        "azure_text",
+        "bedrock",
+        "cohere_chat",
+        "custom_openai",
+        "datarobot",
+        "docker_model_runner",
+        "empower",
+        "featherless_ai",
+        "friendliai",
+        "galadriel",
+        "github",
+        "hosted_vllm",
+        "huggingface",
+        "infinity",
+        "litellm_proxy",
+        "llamafile",
+        "lm_studio",
+        "maritalk",
+        "nlp_cloud",
+        "nvidia_nim",
+        "oci",
+        "ollama",
+        "ollama_chat",
+        "oobabooga",
+        "openai_like",
+        "openrouter",
+        "petals",
+        "predibase",
+        "sagemaker",
+        "sagemaker_chat",
+        "sap",
+        "text-completion-codestral",
+        "codestral",
+        "topaz",
+        "triton",
+        "vertex_ai",
+        "vllm",
+        "watsonx",
+        "watsonx_text",
+        "xinference",
+    ]
 )
 
 
@@ -81,7 +119,7 @@ class PriceBook:
         return None if mode is None else str(mode)
 
     def provider(self, name: str) -> str | None:
-        """litellm's word for who serves ``name``; None when nobody known does."""
+        """The word litellm has for who serves ``name``; None when nobody known does."""
         prefix, slash, _ = name.partition("/")
         if slash and (prefix == "offline" or prefix in self._providers):
             return prefix

@@ -197,7 +197,7 @@ class AnswerLog:
                 step = rows[start : start + _STEP]
                 self._writer.execute(_insert(len(step)), [value for row in step for value in row])
             self._writer.execute("COMMIT")
-        except Exception as error:  # whatever it is, those who wait are told
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
             with contextlib.suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
             return self._broken("written", error)
@@ -209,7 +209,7 @@ def _insert(rows: int) -> str:
     # One statement for many rows: between two statements the interpreter lock has to be won back
     # from a busy event loop (5 ms each), which would make a commit of 256 rows last 0.4 s.
     marks = ", ".join(["(" + ", ".join("?" * _COLUMNS) + ")"] * rows)
-    return f"INSERT OR REPLACE INTO answers VALUES {marks}"
+    return f"INSERT OR REPLACE INTO answers VALUES {marks}"  # noqa: S608 - question marks only
 
 
 def _row(answer: Answer, origin: _Origin, created_at: float) -> tuple[Any, ...]:

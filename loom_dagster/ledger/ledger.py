@@ -148,7 +148,7 @@ class Ledger:
         """The run that the next start would continue, if its fingerprint is the same."""
         with self._database.reading() as connection:
             row = runs.open_run(connection, pipeline, partition)
-            return None if row is None else RunRow(**row._mapping)
+            return None if row is None else runs.list_runs(connection, run_id=row.run_id)[0]
 
     def runs(self, pipeline: str | None = None, limit: int | None = 20) -> list[RunRow]:
         """Newest first."""

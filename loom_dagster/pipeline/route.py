@@ -80,7 +80,8 @@ class Route:
         except Outage as error:
             return _deferred(record, error)
         except Misconfigured as error:
-            self.stopped_by = self.stopped_by or error
+            if self.stopped_by is None:
+                self.stopped_by = error
             return _deferred(record, error)
 
     async def _settle(self, record: Record) -> Fate:

@@ -7,10 +7,11 @@ bounded by the open batches; a record is judged as soon as it is transformed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from loom_dagster.clock import Clock, SystemClock
 from loom_dagster.pipeline.intake import Intake, OpenBatch
@@ -66,7 +67,12 @@ async def stream(
     """
     flow = _Flow(route, writer, tally, batches, pace)
     loop = asyncio.get_running_loop()
-    stop.when_requested(lambda: loop.call_soon_threadsafe(flow.stop))
+
+    def stop_soon() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the run has ended by itself
+            loop.call_soon_threadsafe(flow.stop)
+
+    stop.when_requested(stop_soon)
     ticker = asyncio.create_task(_tick(on_tick, pace.tick, clock or SystemClock()))
     try:
         await flow.run(pace, stop)
@@ -98,7 +104,8 @@ class _Flow:
         stopped = asyncio.create_task(self._stopped.wait())
         working = asyncio.gather(*workers)
         try:
-            await asyncio.wait([working, stopped], return_when=asyncio.FIRST_COMPLETED)
+            both: list[asyncio.Future[Any]] = [working, stopped]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
                 await asyncio.wait([working], timeout=pace.drain)
             if not working.done():  # what does not answer in time is deferred by its worker

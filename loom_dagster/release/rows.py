@@ -107,8 +107,8 @@ class Rows:
             pa.array([p.attempts for p in passed], pa.int32()),
             _texts([p.fallback for p in passed]),
             pa.array([_cost(p.answers) for p in passed], pa.float64()),
-            pa.array([sum([a.latency for a in p.answers]) for p in passed], pa.float64()),
-            pa.array([any([a.simulated for a in p.answers]) for p in passed], pa.bool_()),
+            pa.array([sum(a.latency for a in p.answers) for p in passed], pa.float64()),
+            pa.array([any(a.simulated for a in p.answers) for p in passed], pa.bool_()),
             pa.array([_digest(p) for p in passed], pa.binary(32)),
         ]
         schema = self.schemas["transformed"].append(pa.field(DIGEST, pa.binary(32)))

@@ -80,7 +80,7 @@ def test_the_worst_exit_code_wins_and_an_error_does_not_end_the_others(capsys):
     ended = run(loom, ["bad", "held", "good"])
     assert sorted(loom.ran) == ["bad", "good", "held"]
     assert report(ended, as_json=False) == 2
-    assert "Error: pipelines/bad.yaml:3: no such file" in capsys.readouterr().out
+    assert "Error: pipelines/bad.yaml:3: no such file" in capsys.readouterr().err
 
 
 def test_a_load_that_fails_keeps_the_outcome_and_fails_the_command():

@@ -109,7 +109,7 @@ def test_a_name_that_a_shell_would_split_is_quoted():
 
 def test_unknown_prices_are_not_kept_quiet():
     spending = Spending(cost={"transform": 0.0}, calls=3, unpriced=3)
-    assert "3 calls of unknown price, not in the sum" in page(replace(GOOD, spending=spending))
+    assert "Cost: $0.00 and 3 calls of unknown price" in page(replace(GOOD, spending=spending))
 
 
 @pytest.mark.parametrize(

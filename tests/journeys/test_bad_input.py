@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Project
+from tests.journeys.project import Project
 
 
 def refused(project: Project, *parts: str, name: str = "classify") -> None:
@@ -146,7 +146,7 @@ def test_two_pipelines_with_one_name(ready: Project) -> None:
 
 def test_two_pipelines_with_one_destination(ready: Project) -> None:
     ready.pipeline("other", load={"destination": "./out/classify.parquet"})
-    refused(ready, "out/classify.parquet", "other.yaml")
+    refused(ready, "destination", "pipelines/other.yaml:")
 
 
 def test_records_that_cannot_work_are_quarantined_and_the_rest_goes_on(ready: Project) -> None:

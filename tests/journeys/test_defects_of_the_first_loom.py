@@ -6,7 +6,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Project, ids
+from tests.journeys.project import Project, ids
 from tests.servers.llm import LLMServer
 
 pytestmark = pytest.mark.service
@@ -22,7 +22,12 @@ def serve(project: Project, server: LLMServer, **blocks: object) -> None:
 
 
 def test_criteria_reach_the_judge_and_what_passes_is_loaded(project: Project) -> None:
-    with LLMServer(labels={}, text='{"sentiment": "positive"}', record=True) as server:
+    def answer(request: dict) -> str:
+        if "EVALUATION CRITERIA" not in request["messages"][-1]["content"]:
+            return '{"sentiment": "positive"}'
+        return '{"score": 0.9, "confidence": 0.6, "explanation": "polite", "criteria_met": ["polite"]}'
+
+    with LLMServer(answer=answer, record=True) as server:
         serve(
             project,
             server,
@@ -37,7 +42,7 @@ def test_criteria_reach_the_judge_and_what_passes_is_loaded(project: Project) ->
 
 def test_a_dollar_sign_in_a_prompt_is_text(project: Project) -> None:
     project.write("prompts/classify.txt", "It costs $5 or ${price} {x}. Review {{ input.text }}")
-    with LLMServer(labels={}, text='{"sentiment": "positive"}', record=True) as server:
+    with LLMServer(text='{"sentiment": "positive"}', record=True) as server:
         serve(project, server)
         assert project.run().code == 0
         assert "It costs $5 or ${price} {x}. Review text" in json.dumps(server.requests[0]["messages"])
@@ -63,7 +68,7 @@ def test_an_outage_is_not_a_success(project: Project) -> None:
 
 
 def test_the_quarantine_is_written_whole(project: Project) -> None:
-    with LLMServer(labels={}, text='{"sentiment": "so-so"}') as server:
+    with LLMServer(text='{"sentiment": "so-so"}') as server:
         serve(project, server)
         run = project.run()
     assert run.code == 1  # nothing passed though something came in
@@ -76,7 +81,7 @@ def test_the_quarantine_is_written_whole(project: Project) -> None:
 
 
 def test_upsert_loads_and_loading_twice_changes_nothing(project: Project) -> None:
-    with LLMServer(labels={}, text='{"sentiment": "positive"}') as server:
+    with LLMServer(text='{"sentiment": "positive"}') as server:
         serve(project, server, load={"destination": "out/classify.parquet", "mode": "upsert"})
         assert project.run().code == 0
         once = project.table()
@@ -85,7 +90,7 @@ def test_upsert_loads_and_loading_twice_changes_nothing(project: Project) -> Non
 
 
 def test_append_twice_does_not_double(project: Project) -> None:
-    with LLMServer(labels={}, text='{"sentiment": "positive"}') as server:
+    with LLMServer(text='{"sentiment": "positive"}') as server:
         serve(project, server, load={"destination": "out/classify.csv", "mode": "append"})
         assert project.run().code == 0
         once = (project.root / "out/classify.csv").read_bytes()
@@ -96,7 +101,7 @@ def test_append_twice_does_not_double(project: Project) -> None:
 
 def test_a_weighted_gate_counts_a_missing_score_as_zero(project: Project) -> None:
     project.write("checks.py", "def broken(output, record):\n    raise RuntimeError('no score')\n")
-    with LLMServer(labels={}, text='{"sentiment": "positive"}') as server:
+    with LLMServer(text='{"sentiment": "positive"}') as server:
         serve(
             project,
             server,
@@ -136,7 +141,7 @@ def test_a_missed_batch_threshold_keeps_every_paid_answer_and_a_human_may_releas
 
 
 def test_a_slow_record_holds_up_no_other_and_the_order_is_the_sources(project: Project) -> None:
-    with LLMServer(labels={}, text='{"sentiment": "positive"}', script=["500"]) as server:
+    with LLMServer(text='{"sentiment": "positive"}', script=["500"]) as server:
         serve(project, server)
         run = project.run()
     assert run.code == 0
@@ -144,7 +149,7 @@ def test_a_slow_record_holds_up_no_other_and_the_order_is_the_sources(project: P
 
 
 def test_the_record_id_is_the_key_and_without_one_the_content(project: Project) -> None:
-    with LLMServer(labels={}, text='{"sentiment": "positive"}') as server:
+    with LLMServer(text='{"sentiment": "positive"}') as server:
         serve(project, server, extract={"source": "data/reviews.parquet", "key": "id"})
         keyed = project.run()
         assert ids(keyed.outcome["transformed_path"], "_loom_record_id") == list(TEXTS)
@@ -160,7 +165,7 @@ def test_the_record_id_is_the_key_and_without_one_the_content(project: Project) 
 
 
 def test_the_judges_model_is_configurable_for_all_and_for_one(project: Project) -> None:
-    with LLMServer(labels={}, text='{"sentiment": "positive"}', record=True) as server:
+    with LLMServer(text='{"sentiment": "positive"}', record=True) as server:
         serve(
             project,
             server,

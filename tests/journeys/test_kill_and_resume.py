@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import Project, ids
+from tests.journeys.project import Project, ids
 from tests.servers.llm import LLMServer
 
 N, IN_FLIGHT = 2000, 32
@@ -71,7 +71,7 @@ def test_killed_three_times_no_answer_is_lost_and_only_calls_in_flight_are_paid_
 def test_sigterm_drains_what_is_in_flight_and_the_run_stays_resumable(project: Project) -> None:
     project.reviews({f"r{i}": f"text {i}" for i in range(1000)})
     project.environ = {"OPENAI_API_KEY": "k"}
-    with LLMServer(process=True, latency=0.05, labels={}, text='{"sentiment": "positive"}') as server:
+    with LLMServer(process=True, latency=0.05, text='{"sentiment": "positive"}') as server:
         project.pipeline(
             transform={
                 "prompt": "prompts/classify.txt",

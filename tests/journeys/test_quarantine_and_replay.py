@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Project
+from tests.journeys.project import Project
 from tests.servers.llm import LLMServer
 
 pytestmark = pytest.mark.service
@@ -32,21 +32,21 @@ def test_retry_pays_for_exactly_the_quarantined_records_and_loads_what_passes(pr
         serve(project, server)
         first = project.run()
         kept = project.loom("quarantine", "list", "classify", "--json").json
-        failed = {e["record_id"] for e in kept["entries"]}
+        failed = {e["record_id"] for e in kept["records"]}
         assert 0 < len(failed) < 10
         assert {r["id"] for r in project.table()} == set(TEXTS) - failed
         server.change(faults={})
         paid = server.stats()["paid"]
-        retried = project.loom("quarantine", "retry", "classify")
+        retried = project.loom("quarantine", "retry", "classify", "--all")
         assert retried.code == 0, retried.err
         assert server.stats()["paid"] - paid == len(failed)
     assert {r["id"] for r in project.table()} == set(TEXTS)
-    assert project.loom("quarantine", "list", "classify", "--json").json["entries"] == []
+    assert project.loom("quarantine", "list", "classify", "--json").json["records"] == []
     assert first.outcome["counts"]["quarantined"] == len(failed)
 
 
 def test_show_tells_everything_about_one_record(project: Project) -> None:
-    with LLMServer(labels={}, text='{"sentiment": "odd"}') as server:
+    with LLMServer(text='{"sentiment": "odd"}') as server:
         serve(project, server)
         project.run()
     shown = project.loom("quarantine", "show", "classify", "r3")
@@ -56,16 +56,16 @@ def test_show_tells_everything_about_one_record(project: Project) -> None:
 
 
 def test_resolve_closes_an_entry_with_a_reason(project: Project) -> None:
-    with LLMServer(labels={}, text='{"sentiment": "odd"}') as server:
+    with LLMServer(text='{"sentiment": "odd"}') as server:
         serve(project, server)
         project.run()
     assert project.loom("quarantine", "resolve", "classify", "r3", "--why", "spam").code == 0
-    left = project.loom("quarantine", "list", "classify", "--json").json["entries"]
+    left = project.loom("quarantine", "list", "classify", "--json").json["records"]
     assert "r3" not in {e["record_id"] for e in left} and len(left) == 9
 
 
 def test_on_failure_retry_asks_again_in_the_same_run(project: Project) -> None:
-    with LLMServer(labels={}, text='{"sentiment": "positive"}', script=["malformed", "malformed"]) as server:
+    with LLMServer(text='{"sentiment": "positive"}', script=["malformed", "malformed"]) as server:
         serve(project, server, on_failure="retry", retries=2)
         project.pipeline(
             transform={

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Project, ids
+from tests.journeys.project import Project, ids
 from tests.servers.llm import LLMServer
 
 DATA = Path(os.environ.get("LOOM_DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))

@@ -27,13 +27,13 @@ What it answers, in this order:
 "too_long" (400 context_length_exceeded), "hang", "cut" (body cut short), "close" (connection closed, nothing sent),
 "html" (200 that is no JSON), "wrong_schema", "malformed", "empty", "unicode", "refusal", "filter", "length".
 ``mode``: "random" (each attempt of a request is drawn anew; the same seed gives the same draws) or "sticky" (a request that
-fails always fails). ``script``: fault names, one per request in order ("ok" = none), before ``faults`` apply.
+fails always fails). ``poison``: {text: fault}, for every request whose body holds the text. ``script``: fault names, one per request in order ("ok" = none), before ``faults`` apply.
 ``cap``: more requests than that in flight get 429. ``retry_after``: header on 429 and 503. ``key``: the bearer token that is needed.
 ``status``: every request gets it (an outage). ``record``: keep the last 1000 request bodies in ``server.requests``.
 
 GET /stats: requests, paid (200 answers delivered whole, HTML and cut ones excluded), repeated (a body paid more than once: each
 time after the first), in_flight, max_in_flight, by_status, by_fault, unknown (texts without a label).
-POST /control with JSON changes latency, jitter, faults, status, cap, script, mode, retry_after while it runs.
+POST /control with JSON changes latency, jitter, faults, status, cap, script, poison, mode, retry_after while it runs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
 from aiohttp import web
@@ -63,11 +63,11 @@ __all__ = ["LLMServer", "Options"]
 _JUDGED = re.compile(
     r"^(?:OUTPUT[^\n]*|TEXT TO FACT-CHECK|Text to evaluate):\n(.*?)"
     r"(?=\n\s*(?:REFERENCE|SOURCE DOCUMENTS|EVALUATION CRITERIA|QUERY|Your task|Provide|Assess)|\Z)",
-    re.M | re.S,
+    re.MULTILINE | re.DOTALL,
 )
 _REFERENCE = re.compile(
     r"^(?:REFERENCE|SOURCE DOCUMENTS)[^\n]*:\n(.*?)(?=\n\s*(?:EVALUATION CRITERIA|Your task|Provide|Assess)|\Z)",
-    re.M | re.S,
+    re.MULTILINE | re.DOTALL,
 )
 _ODD = "caf\u00e9 \u202e\u0000 \U0001f9f5\U0001f469\u200d\U0001f680 \ufeff\u2028 \ufffd ß İ"
 _HTML = b"<html><head><title>502</title></head><body>Bad gateway</body></html>"
@@ -90,6 +90,7 @@ class Options:
     retry_after: str | None = None
     faults: dict[str, float] = field(default_factory=dict)
     script: list[str] = field(default_factory=list)
+    poison: dict[str, str] = field(default_factory=dict)
     mode: str = "random"
     seed: int = 0
     status: int = 0
@@ -152,21 +153,21 @@ class LLMServer:
     def stats(self) -> dict[str, Any]:
         if self._service is not None:
             return self._service.stats()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/stats") as reply:  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/stats") as reply:
             return json.loads(reply.read())  # type: ignore[no-any-return]
 
     def change(self, **options: Any) -> None:
-        """Change latency, jitter, faults, script, status, cap, mode or retry_after from now on."""
+        """Change latency, jitter, faults, script, poison, status, cap, mode or retry_after from now on."""
         if self._service is not None:
             self._service.change(options)
             return
-        request = urllib.request.Request(  # noqa: S310
+        request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/control", data=json.dumps(options).encode(), method="POST"
         )
-        with urllib.request.urlopen(request) as reply:  # noqa: S310
+        with urllib.request.urlopen(request) as reply:
             reply.read()
 
-    def __enter__(self) -> LLMServer:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -191,7 +192,7 @@ class LLMServer:
             "--max-seconds",
             str(self._max_seconds),
         ]
-        self._child = subprocess.Popen(  # noqa: S603
+        self._child = subprocess.Popen(
             [*command, "--options", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._child.stdin is not None and self._child.stdout is not None
@@ -210,7 +211,7 @@ class _Service:
         self._statuses: Counter[int] = Counter()
         self._faults: Counter[str] = Counter()
         self._requests = self._in_flight = self._max = self._unknown = 0
-        self._random = random.Random(options.seed)  # noqa: S311
+        self._random = random.Random(options.seed)
         self._find = re.compile(options.find) if options.find else None
         self._names = sorted(set(options.labels.values())) if options.labels else []
         self._judges: dict[str, bool] = {}
@@ -266,7 +267,7 @@ class _Service:
         options, identity = self.options, hashlib.blake2b(body, digest_size=16).digest()
         if options.key is not None and request.headers.get("Authorization") != f"Bearer {options.key}":
             return self._error("401", request)
-        fault = self._draw(identity)
+        fault = self._draw(identity, body)
         if fault:
             self._faults[fault] += 1
         wait = options.latency + (options.jitter * self._random.random() if options.jitter else 0.0)
@@ -288,10 +289,13 @@ class _Service:
         self._paid[identity] = self._paid.get(identity, 0) + 1
         return response
 
-    def _draw(self, identity: bytes) -> str:
+    def _draw(self, identity: bytes, body: bytes) -> str:
         options = self.options
         if options.cap is not None and self._in_flight > options.cap:
             return "429"
+        for text, name in options.poison.items():
+            if text.encode() in body:
+                return name
         if options.script:
             name = options.script.pop(0)
             return "" if name == "ok" else name
@@ -398,7 +402,7 @@ class _Service:
     def _texts(self, user: str) -> list[str]:
         if self._find is not None:
             match = self._find.search(user)
-            return [match[match.lastindex and 1 or 0].strip()] if match else []
+            return [match[1 if match.lastindex else 0].strip()] if match else []
         whole = user.strip()
         last = whole.rsplit("\n", 1)[-1].strip()
         return [whole, last, last.partition(": ")[2].strip(), last.partition(": ")[2].strip().strip("\"'")]
@@ -504,7 +508,7 @@ def main(arguments: list[str] | None = None) -> None:
 async def _stand_alone(options: Options, port: int, max_seconds: float) -> None:
     service, loop = _Service(options), asyncio.get_running_loop()
     port = await service.listen(port)
-    print(json.dumps({"port": port, "base_url": f"http://127.0.0.1:{port}/v1"}), flush=True)
+    print(json.dumps({"port": port, "base_url": f"http://127.0.0.1:{port}/v1"}), flush=True)  # noqa: T201 - the line a starter waits for
 
     def watch() -> None:
         while sys.stdin.buffer.read1(4096):

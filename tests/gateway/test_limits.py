@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from loom_dagster.gateway.limiter import Limiter, Pace
+
+
+async def test_no_more_calls_in_flight_than_configured(asking):
+    asking.server.change(latency=0.01)
+    model = asking.model(in_flight=4)
+    await asking.outcomes(map(str, range(40)), model=model)
+    assert asking.server.stats()["max_in_flight"] == 4
+
+
+async def test_models_that_differ_in_parameters_share_the_limit(asking):
+    asking.server.change(latency=0.01)
+    one, other = asking.model(in_flight=3), asking.model(in_flight=3, temperature=0.9)
+    await asyncio.gather(*(asking.ask(str(n), model=(one, other)[n % 2]) for n in range(20)))
+    assert asking.server.stats()["max_in_flight"] == 3
+
+
+async def test_requests_a_minute_are_spread_evenly(clock):
+    pace, started = Pace(60, clock), clock.time
+    for _ in range(10):
+        await pace.take()
+    assert 8.0 <= clock.time - started <= 9.0
+
+
+async def test_tokens_are_settled_when_the_answer_is_known(clock):
+    pace, started = Pace(600, clock), clock.time  # ten a second
+    await pace.take(5)
+    pace.charge(100)
+    await pace.take(5)
+    assert clock.time - started == pytest.approx(9.5)
+
+
+async def test_a_rate_is_kept_against_a_server(asking):
+    started = asking.clock.time
+    await asking.outcomes(map(str, range(12)), model=asking.model(requests_per_minute=60))
+    assert asking.clock.time - started >= 10
+
+
+async def test_many_429_halve_the_limit_and_success_raises_it(clock):
+    limiter = Limiter(in_flight=64, clock=clock)
+    for _ in range(20):
+        ticket = await limiter.acquire(0)
+        limiter.throttled(ticket, None)
+        limiter.release()
+    assert limiter.limit < 32
+    for _ in range(2000):
+        limiter.succeeded(0)
+    assert limiter.limit == 64
+
+
+async def test_a_429_here_and_there_changes_nothing(clock):
+    limiter = Limiter(in_flight=64, clock=clock)
+    for number in range(1000):
+        ticket = await limiter.acquire(0)
+        limiter.throttled(ticket, None) if number % 50 == 0 else limiter.succeeded(0)
+        limiter.release()
+    assert limiter.limit == 64
+
+
+async def test_a_server_that_takes_few_at_once_gets_few_and_no_record_is_lost(asking):
+    asking.server.change(cap=4, latency=0.005, retry_after="1")
+    outcomes = await asking.outcomes(map(str, range(120)), model=asking.model(in_flight=64))
+    assert [answer.text for answer in outcomes] == ["ok"] * 120
+
+
+async def test_a_cancelled_waiter_leaves_its_slot_to_others(clock):
+    limiter = Limiter(in_flight=1, clock=clock)
+    await limiter.acquire(0)
+    gone, stays = (asyncio.ensure_future(limiter.acquire(0)) for _ in range(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+    limiter.release()
+    await stays
+    assert limiter.in_flight == 1

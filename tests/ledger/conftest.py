@@ -1,0 +1,84 @@
+"""A ledger on disk, a clock that is set by hand, and short ways to say a run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from loom_dagster.ledger import Ledger, SnapshotRow
+
+
+class HandClock:
+    """Stands still until it is moved."""
+
+    def __init__(self):
+        self.time = datetime(2026, 11, 21, 3, 15, tzinfo=UTC)
+        self.luck = 0.5
+
+    def now(self):
+        return self.time
+
+    def monotonic(self):
+        return self.time.timestamp()
+
+    async def sleep(self, seconds):
+        self.time += timedelta(seconds=seconds)
+
+    def random(self):
+        return self.luck
+
+    def move(self, seconds):
+        self.time += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock():
+    return HandClock()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / ".loom" / "ledger.sqlite"
+
+
+@pytest.fixture
+def ledger(path, clock):
+    with Ledger(path, clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def snapshot_of():
+    def make(run, *, passed=True, released=True, **changes):
+        now = run.started_at
+        given = {
+            "run_id": run.run_id,
+            "pipeline": run.pipeline,
+            "partition": run.partition,
+            "created_at": now,
+            "folder": run.run_id,
+            "data_version": "v",
+            "counts": {"extracted": 3, "passed": 2, "quarantined": 1},
+            "verdict_passed": passed,
+            "verdict_reason": "2 of 3 records passed",
+            "pass_rate": 2 / 3,
+            "released_at": now if released else None,
+            "released_by": "gate" if released else None,
+        }
+        return SnapshotRow(**{**given, **changes})
+
+    return make
+
+
+@pytest.fixture
+def finished(ledger, snapshot_of):
+    """Run and finish: ``finished(status, quarantine_rows=..., released=...)`` gives the handle."""
+
+    def run(status="succeeded", *, released=True, fingerprint="f", partition="", **finish):
+        handle = ledger.begin_run("reviews", partition, fingerprint)
+        row = snapshot_of(handle, released=released, passed=released)
+        ledger.finish_run(handle, status, outcome={"status": status}, snapshot=row, **finish)
+        return handle
+
+    return run

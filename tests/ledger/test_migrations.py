@@ -1,0 +1,113 @@
+"""The ledger's tables come up to date by themselves, once, whoever opens it."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import inspect
+
+from loom_dagster.errors import Misconfigured
+from loom_dagster.ledger import Ledger
+from loom_dagster.ledger.database import Database
+from loom_dagster.ledger.migrations import MIGRATIONS, migrate
+from loom_dagster.ledger.tables import metadata
+
+
+@pytest.fixture
+def database(path):
+    opened = Database(path)
+    yield opened
+    opened.close()
+
+
+def applied(path):
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT version FROM schema_version ORDER BY version").fetchall()
+    connection.close()
+    return [version for (version,) in rows]
+
+
+def test_the_steps_make_the_tables_the_code_knows(database, clock):
+    migrate(database, clock)
+    with database.reading() as connection:
+        seen = inspect(connection)
+        assert set(seen.get_table_names()) == set(metadata.tables)
+        for name, table in metadata.tables.items():
+            there = {c["name"]: c["nullable"] for c in seen.get_columns(name)}
+            assert there == {c.name: c.nullable for c in table.columns}, name
+            keys = seen.get_pk_constraint(name)["constrained_columns"]
+            assert keys == [c.name for c in table.primary_key], name
+
+
+def test_an_old_ledger_is_brought_up_and_keeps_what_it_holds(database, path, clock, ledger_of_step_one):
+    assert applied(path) == [1]
+    with Ledger(path, clock=clock) as ledger:
+        assert applied(path) == list(range(1, len(MIGRATIONS) + 1))
+        assert ledger.run("20260101T000000-abcdef").status == "interrupted"
+        assert ledger.begin_run("reviews", "", "f").resumed
+
+
+@pytest.fixture
+def ledger_of_step_one(database, clock):
+    migrate(database, clock, MIGRATIONS[:1])
+    with database.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO runs VALUES ('20260101T000000-abcdef', 'reviews', '', 'f', NULL, 'interrupted',"
+            " '2026-01-01T00:00:00.000000+00:00', NULL, 0, NULL, NULL)"
+        )
+
+
+def test_steps_run_once_and_in_order(database, path, clock):
+    more = (*MIGRATIONS, ("CREATE TABLE later (a INTEGER)",), ("INSERT INTO later VALUES (1)",))
+    migrate(database, clock)
+    migrate(database, clock, more)
+    migrate(database, clock, more)
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT a FROM later").fetchall() == [(1,)]
+
+
+def test_a_step_that_fails_leaves_the_ledger_as_it_was(database, path, clock):
+    migrate(database, clock)
+    with pytest.raises(Misconfigured):
+        migrate(
+            database,
+            clock,
+            (*MIGRATIONS, ("CREATE TABLE later (a INTEGER)", "INSERT INTO nowhere VALUES (1)")),
+        )
+    assert applied(path) == list(range(1, len(MIGRATIONS) + 1))
+    with database.reading() as connection:
+        assert "later" not in inspect(connection).get_table_names()
+
+
+def test_a_ledger_of_newer_code_is_refused(path, clock, database):
+    migrate(database, clock, (*MIGRATIONS, ("CREATE TABLE later (a INTEGER)",)))
+    with pytest.raises(Misconfigured, match=r"newer loom-dagster \(schema 3, known here: 2\)") as told:
+        Ledger(path)
+    assert "upgrade" in str(told.value)
+
+
+def test_processes_that_open_a_new_ledger_at_once_all_can(path):
+    code = "import sys; from loom_dagster.ledger import Ledger; sys.stdin.read(); Ledger(sys.argv[1]).close()"
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(4)
+    ]
+    for child in children:
+        child.stdin.close()
+    for child in children:
+        error = child.stderr.read().decode()
+        child.stderr.close()
+        assert child.wait() == 0, error
+    assert applied(path) == list(range(1, len(MIGRATIONS) + 1))
+
+
+def test_the_file_is_set_up_for_several_readers_and_a_writer(ledger, path):
+    with ledger._database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() >= 10_000
