@@ -168,7 +168,7 @@ def to_json(value: object) -> bytes:
 
 
 def utf8(value: object) -> object:
-    """``value`` with lone surrogates, which no file can hold, written out as ``\\udc80``."""
+    r"""``value`` with lone surrogates, which no file can hold, written out as ``\udc80``."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, Mapping):

@@ -76,7 +76,7 @@ class Loom:
         if name in self.project.broken:
             return broken_report(name, self.project.problems_of(name))
         with self._scratch() as scratch:
-            ready = self.prepared(name, RunOptions(strict=strict), scratch)
+            ready = self.prepared(name, RunOptions(strict=strict), scratch, validating=True)
             return report(ready, connections=try_connections(ready, self.settings) if connections else None)
 
     def run(
@@ -201,7 +201,9 @@ class Loom:
         """The pipeline's spec. Raises Misconfigured when its file has problems."""
         return self.project.pipeline(name).spec
 
-    def prepared(self, name: str, options: RunOptions | None, scratch: Path) -> Prepared:
+    def prepared(
+        self, name: str, options: RunOptions | None, scratch: Path, *, validating: bool = False
+    ) -> Prepared:
         """The pipeline, checked; see ``Prepared.problems``. Raises Misconfigured for a broken file."""
         from loom_dagster.assembly.prepare import prepare
 
@@ -212,6 +214,7 @@ class Loom:
             self.releases,
             scratch=scratch,
             environ=self._environ,
+            validating=validating,
         )
 
     def _columns_to_load(self, name: str, snapshot: Snapshot) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,11 +102,11 @@ def prepare(
     *,
     scratch: Path,
     environ: Mapping[str, str] = os.environ,
-    read_source: bool = True,
+    validating: bool = False,
 ) -> Prepared:
     """Put ``file`` together and check it. Never raises for what a user wrote: see ``problems``.
 
-    ``read_source`` false leaves the source closed (definitions are loaded without it).
+    ``validating``: an upstream pipeline that has nothing released yet is a warning, as in every new project.
     """
     ready = Prepared(file=file, settings=settings, options=options, prices=PriceBook.load())
     ready.problems.extend(file.problems)
@@ -119,14 +119,22 @@ def prepare(
     if ready.models is not None:
         ready.model = ready.models.transform(ready.fields)
         _check_models(ready, environ)
-    if read_source:
-        ready.source = _attempt(
-            lambda: source_of(spec, settings, releases, scratch=scratch), where("extract", "source"), found
-        )
-        if ready.source is not None:
-            _check_source(ready)
+    ready.source = _open(ready, releases, scratch, validating=validating)
+    if ready.source is not None:
+        _check_source(ready)
     found.extend(check_destination(spec.load, root=settings.root, where=lambda *loc: where("load", *loc)))
     return ready
+
+
+def _open(ready: Prepared, releases: Releases, scratch: Path, *, validating: bool) -> Source | None:
+    where = ready.file.where("extract", "source")
+    try:
+        return source_of(ready.spec, ready.settings, releases, scratch=scratch)
+    except Misconfigured as error:
+        of_time = validating and error.kind == "not_released"
+        found = error.problems or (_problem(error, where),)
+        ready.problems.extend(replace(p, level="warning") if of_time else p for p in found)
+    return None
 
 
 def source_of(spec: Pipeline, settings: Settings, releases: Releases, *, scratch: Path) -> Source:

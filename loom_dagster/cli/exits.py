@@ -24,10 +24,12 @@ __all__ = [
     "Abandoned",
     "error_document",
     "exit_code_of",
+    "problem_document",
     "report_crash",
     "report_error",
     "report_interrupt",
     "report_usage",
+    "show_error",
 ]
 
 OK = 0  # all promises kept

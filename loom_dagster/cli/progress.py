@@ -130,8 +130,13 @@ def sentence(event: Event) -> str:
         return f"{event.pipeline}: {event.stage} done, {counted(event.records, 'record')} ({seconds(event.seconds)})"
     if isinstance(event, Note):
         return f"{event.pipeline}: {event.text}"
-    seen = counted(event.extracted, "record") + ("" if event.exhausted else " so far")
-    parts = [f"{event.pipeline}: {seen}", f"{event.passed:,} passed", f"{event.quarantined:,} rejected"]
+    done = event.passed + event.quarantined + event.deferred
+    read = f"{event.extracted:,} read" + ("" if event.exhausted else " so far")
+    parts = [
+        f"{event.pipeline}: {done:,} of {read}",
+        f"{event.passed:,} passed",
+        f"{event.quarantined:,} rejected",
+    ]
     if event.deferred:
         parts.append(f"{event.deferred:,} deferred")
     return ", ".join([*parts, dollars(event.cost)])

@@ -5,15 +5,19 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loom_dagster.cli.exits import OK
+from loom_dagster.cli.exits import OK, error_document, exit_code_of, show_error
 from loom_dagster.cli.options import AsJson, ProjectDir, open_loom
 from loom_dagster.cli.output import emit
 from loom_dagster.cli.terminal import Terminal
-from loom_dagster.errors import Misconfigured
+from loom_dagster.errors import LoomError, Misconfigured
+
+if TYPE_CHECKING:
+    from loom_dagster.pipeline import LoadResult
+    from loom_dagster.release import Snapshot
 
 __all__ = ["release", "who"]
 
@@ -22,7 +26,7 @@ def release(
     name: Annotated[str, typer.Argument(help="The pipeline.")],
     why: Annotated[str, typer.Option(metavar="TEXT", help="The reason; it is kept with the release.")],
     partition: Annotated[str, typer.Option(metavar="P", help="The partition, if the pipeline has any.")] = "",
-    no_load: Annotated[bool, typer.Option("--no-load", help="Release only; load with a later run.")] = False,
+    no_load: Annotated[bool, typer.Option("--no-load", help="Release only.")] = False,
     project: ProjectDir = None,
     as_json: AsJson = False,
 ) -> int:
@@ -31,36 +35,44 @@ def release(
     loom = open_loom(project)
     loom.project.pipeline(name)
     snapshot = loom.release(name, why=reason, who=who(), partition=partition)
-    result = None if no_load else loom.load(name)
+    result, error = None, None
+    try:
+        result = None if no_load else loom.load(name)
+    except LoomError as failed:  # what is released stays released, and that has to be said
+        error = failed
     if as_json:
-        document: dict[str, Any] = {
-            "pipeline": name,
-            "snapshot": snapshot.id,
-            "partition": snapshot.partition,
-        }
-        document |= {
-            "released_at": snapshot.released_at,
-            "released_by": snapshot.released_by,
-            "why": snapshot.why,
-        }
-        emit(document | {"load": result})
-        return OK
-    terminal = Terminal(sys.stdout)
-    passed = int(snapshot.counts.get("passed", 0))
-    terminal.line(
-        f"{terminal.sign('good')} Released {snapshot.id}: {passed:,} passing records, by {snapshot.released_by}"
-    )
-    if result is None:
-        terminal.line(
-            "   Not loaded yet: the next run of `loaded` in Dagster does, or this command without --no-load."
-        )
-    elif result.loaded:
-        terminal.line(
-            f"{terminal.sign('good')} {result.rows:,} loaded into {result.destination} ({result.mode})"
+        emit(
+            {
+                "pipeline": name,
+                "snapshot": snapshot.id,
+                "partition": snapshot.partition,
+                "released_at": snapshot.released_at,
+                "released_by": snapshot.released_by,
+                "why": snapshot.why,
+                "load": result,
+                **({"error": error_document(error)} if error else {}),
+            }
         )
     else:
+        show(snapshot, result, Terminal(sys.stdout))
+        if error is not None:
+            show_error(Terminal(sys.stderr), error)
+    return OK if error is None else exit_code_of(error)
+
+
+def show(snapshot: Snapshot, result: LoadResult | None, terminal: Terminal) -> None:
+    """What is released and whether it is loaded."""
+    passed = int(snapshot.counts.get("passed", 0))
+    sign = terminal.sign("good")
+    terminal.line(f"{sign} Released {snapshot.id}: {passed:,} passing records, by {snapshot.released_by}")
+    if result is None:
+        terminal.line(
+            f"{terminal.sign('none')} Not loaded; materializing its table in Dagster does (`loom ui`)"
+        )
+    elif result.loaded:
+        terminal.line(f"{sign} {result.rows:,} loaded into {result.destination} ({result.mode})")
+    else:
         terminal.line(f"{terminal.sign('warn')} Not loaded: {result.reason}")
-    return OK
 
 
 def said(why: str) -> str:

@@ -172,9 +172,9 @@ def show(ended: Sequence[Ended], terminal: Terminal) -> None:
     """The page of each pipeline, and one line a pipeline when there are several."""
     from loom_dagster.cli.summary import summarise, verdict
 
-    rows = []
-    for number, each in enumerate(ended):
-        if number:
+    rows: list[tuple[str, str, str]] = []
+    for each in ended:
+        if rows and (each.outcome is not None or each.waits_for):
             terminal.line()
         if each.outcome is not None:
             summarise(each.outcome, terminal)

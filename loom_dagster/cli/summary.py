@@ -22,14 +22,11 @@ _NOT_LOADED = {
 
 
 def summarise(outcome: Outcome, terminal: Terminal) -> None:
-    """Print the whole page for one pipeline."""
-    _head(outcome, terminal)
-    _stages(outcome, terminal)
-    _results(outcome, terminal)
-    _scores(outcome, terminal)
-    _cost(outcome, terminal)
-    _performance(outcome, terminal)
-    _quarantine(outcome, terminal)
+    """Print the whole page for one pipeline; one that did not run has no more than a verdict."""
+    terminal.line(f"Pipeline: {outcome.pipeline}{release_name(outcome.version)}", "bold")
+    if outcome.run_id:
+        for part in (_run, _stages, _results, _scores, _cost, _performance, _quarantine):
+            part(outcome, terminal)
     for note in outcome.notes:
         terminal.paragraph(note, first=f"{terminal.sign('warn')} ", rest="   ")
     if outcome.notes:
@@ -86,8 +83,7 @@ def _completed(outcome: Outcome) -> tuple[Sign, str]:
     return "good", "Pipeline completed successfully"
 
 
-def _head(outcome: Outcome, terminal: Terminal) -> None:
-    terminal.line(f"Pipeline: {outcome.pipeline}{release_name(outcome.version)}", "bold")
+def _run(outcome: Outcome, terminal: Terminal) -> None:
     what = [outcome.run_id]
     if outcome.resumed:
         what.append("continues one that did not end")

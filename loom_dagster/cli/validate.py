@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from loom_dagster.assembly import Loom
     from loom_dagster.assembly.report import Report
 
-__all__ = ["validate"]
+__all__ = ["Checked", "validate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,8 +61,8 @@ class FolderWriter:
             sync_folder(self.temporary)
             aside = self.directory.parent / f".{self.directory.name}.replaced"
             shutil.rmtree(aside, ignore_errors=True)
-            if False:
-                pass
+            if self.directory.exists():
+                self.directory.rename(aside)
             self.temporary.rename(self.directory)
             sync_folder(self.directory.parent)
             shutil.rmtree(aside, ignore_errors=True)

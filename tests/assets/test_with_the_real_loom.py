@@ -12,13 +12,12 @@ from loom_dagster.assets import build_definitions, materialize
 from loom_dagster.settings import RunOptions
 
 PROMPT = """---
-name: sentiment
 version: v1
 examples:
-  - user: I love it, it is wonderful and great
-    assistant: '{"sentiment": "positive"}'
-  - user: I hate it, it is terrible and broken
-    assistant: '{"sentiment": "negative"}'
+  - input: I love it, it is wonderful and great
+    output: '{"sentiment": "positive"}'
+  - input: I hate it, it is terrible and broken
+    output: '{"sentiment": "negative"}'
 ---
 {{ input.text }}
 """
@@ -120,8 +119,12 @@ def test_a_held_batch_is_neither_loaded_nor_read_until_someone_releases_it(desk:
 
 
 def test_two_pipelines_in_one_run_by_name_and_by_place(desk: Any, root: Path) -> None:
-    write(root, "again", threshold=0.5, source="pipeline://reviews")
-    write(root, "more", threshold=0.5, source="data/out/reviews.csv")
+    for name, source in (("again", "pipeline://reviews"), ("more", "data/out/reviews.csv")):
+        (root / "pipelines" / f"{name}.yaml").write_text(
+            f"name: {name}\nextract: {{source: '{source}', key: id}}\n"
+            "transform: {prompt: prompts/sentiment.txt}\n"
+            f"load: {{destination: data/out/{name}.csv}}\n"
+        )
     outcomes = run(desk, "more", "again", "reviews")
     assert [o.stopped_by for o in outcomes] == [None, None, None]
     assert [o.counts.extracted for o in outcomes] == [3, 3, 4]

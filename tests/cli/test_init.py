@@ -19,6 +19,13 @@ def test_it_writes_a_project(tmp_path, capsys):
     assert f"cd {folder}" in shown
 
 
+def test_its_prompts_are_locked_as_they_are(tmp_path, capsys):
+    run_cli(["init", str(tmp_path)])
+    capsys.readouterr()
+    assert run_cli(["prompts", "lock", "--project", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["changed"] == []
+
+
 def test_it_never_overwrites_and_lists_what_it_kept(tmp_path, capsys):
     (tmp_path / "README.md").write_text("mine")
     (tmp_path / ".gitignore").symlink_to("nowhere")

@@ -40,8 +40,8 @@ def test_a_pipe_gets_plain_lines_and_counts_every_ten_seconds():
         watch(StageDone(pipeline="p", stage="extract", records=21, seconds=21.0))
     assert stream.getvalue().splitlines() == [
         "p (v1): continuing the run that did not end with offline/demo, simulated answers",
-        "p: 10 records so far, 1 passed, 0 rejected, 2 deferred, $0.50",
-        "p: 21 records so far, 1 passed, 0 rejected, 2 deferred, $0.50",
+        "p: 3 of 10 read so far, 1 passed, 0 rejected, 2 deferred, $0.50",
+        "p: 3 of 21 read so far, 1 passed, 0 rejected, 2 deferred, $0.50",
         "p: extract done, 21 records (21.0s)",
     ]
 
@@ -66,7 +66,7 @@ def test_a_terminal_gets_one_live_line_that_is_gone_at_the_end(monkeypatch):
         watch(counts(3, exhausted=True))
         watch.say("Finishing what is in flight; press again to stop at once.")
     shown = screen.getvalue()
-    assert "p: 3 records, 1 passed" in shown
+    assert "p: 3 of 3 read, 1 passed" in shown
     assert "Finishing what is in flight" in shown
     assert shown.endswith("\x1b[2K")
 

@@ -139,3 +139,10 @@ def test_every_ending_has_its_sentence(change, sign, words):
 def test_what_records_say_is_shown_escaped():
     outcome = replace(GOOD, reasons={"evaluate: \x1b[2Jboo": 1}, notes=("note \x1b[31m",))
     assert "\x1b" not in page(outcome)
+
+
+def test_a_pipeline_that_did_not_run_has_a_verdict_and_no_numbers():
+    why = "not run: what it reads was not released"
+    missed = replace(GOOD, run_id="", status="failed", stopped_by=why, transformed_path="", quarantine_path="",
+                     counts=Counts(), reasons={}, load=None)  # fmt: skip
+    assert page(missed).splitlines() == ["Pipeline: customer_sentiment (v2.1.0)", f"❌ Stopped: {why}"]

@@ -59,6 +59,10 @@ async def test_not_before(store, clock):
     assert store.get(digest("a"), not_before=stored + 1) is None
 
 
+async def test_a_commit_is_on_the_disk_not_in_a_buffer(store):
+    assert store._writer.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
 async def test_many_at_once_share_their_commits(store):
     statements: list[str] = []
     store._writer.set_trace_callback(statements.append)
@@ -130,7 +134,7 @@ async def test_a_full_disk_is_said_to_everybody_who_waits(store):
 
 async def test_a_file_that_cannot_be_written_is_said(store):
     store._writer.execute("PRAGMA query_only = 1")
-    with pytest.raises(Misconfigured, match="answers.sqlite"):
+    with pytest.raises(Misconfigured, match=r"answers\.sqlite"):
         await store.put(answer("a"), origin())
 
 

@@ -127,7 +127,7 @@ async def test_closing_cancels_what_is_in_flight(make_asking, server):
     asking = make_asking(server)
     server.change(latency=30)
     task = asyncio.ensure_future(asking.ask("hello"))
-    while server.stats()["in_flight"] == 0:
+    while server.stats()["in_flight"] == 0:  # noqa: ASYNC110 - the server is in another thread
         await asyncio.sleep(0.01)
     await asking.gateway.close()
     assert task.cancelled()

@@ -160,6 +160,9 @@ def test_codes_and_words_of_providers():
     )
     assert error(429, '{"error": {"type": "insufficient_quota", "message": "x"}}').kind == "quota"
     assert KEY not in str(error(500, f"your key {KEY} and Bearer abcdefgh and sk-abc***wxyz"))
+    plain = Place(model="m", host="h", key_env="K", key="letmein")
+    assert "letmein" not in str(from_status(plain, 500, "the key letmein is wrong", {}))
+    assert "letmein" not in repr(plain)
     assert "wxyz" not in str(error(500, "Incorrect API key provided: sk-abc***wxyz"))
 
 

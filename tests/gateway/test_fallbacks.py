@@ -34,9 +34,11 @@ async def test_a_refusal_is_final(asking, fault):
         await asking.ask("hello", model=asking.model(fallbacks=(asking.model(name="second"),)))
 
 
-async def test_when_one_is_down_and_the_other_fails_the_record_is_deferred(make_asking):
+@pytest.mark.parametrize("down_is_first", [True, False])
+async def test_when_one_is_down_and_the_other_fails_the_record_is_deferred(make_asking, down_is_first):
     with LLMServer(status=503) as down, LLMServer(faults={"too_long": 1.0}) as short:
-        asking = make_asking(down)
-        second = Model(name="second", api_base=short.base_url)
+        first, other = (down, short) if down_is_first else (short, down)
+        asking = make_asking(first)
+        second = Model(name="second", api_base=other.base_url)
         outcomes = await asking.outcomes(["hello"], model=asking.model(fallbacks=(second,)))
     assert type(outcomes[0]) is Outage

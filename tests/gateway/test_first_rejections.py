@@ -10,6 +10,9 @@ async def test_one_and_the_same_400_on_every_first_call_stops_the_run(asking):
     outcomes = await asking.outcomes(map(str, range(30)))
     assert {type(error) for error in outcomes} == {Misconfigured}
     assert "frobnicate" in str(outcomes[0])
+    requests = asking.server.stats()["requests"]
+    assert isinstance((await asking.outcomes(["a later one"]))[0], Misconfigured)
+    assert asking.server.stats()["requests"] == requests
 
 
 async def test_it_stops_the_run_also_one_call_at_a_time(asking):

@@ -69,6 +69,22 @@ async def test_a_server_that_takes_few_at_once_gets_few_and_no_record_is_lost(as
     assert [answer.text for answer in outcomes] == ["ok"] * 120
 
 
+async def test_first_come_first_served(clock):
+    limiter, order = Limiter(in_flight=1, clock=clock), []
+
+    async def one(number):
+        await limiter.acquire(0)
+        order.append(number)
+        limiter.release()
+
+    await limiter.acquire(0)
+    waiting = [asyncio.ensure_future(one(number)) for number in range(5)]
+    await asyncio.sleep(0)
+    limiter.release()
+    await asyncio.gather(*waiting)
+    assert order == [0, 1, 2, 3, 4]
+
+
 async def test_a_cancelled_waiter_leaves_its_slot_to_others(clock):
     limiter = Limiter(in_flight=1, clock=clock)
     await limiter.acquire(0)

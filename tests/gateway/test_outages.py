@@ -49,7 +49,7 @@ async def test_nothing_is_lost_when_it_comes_back_in_time(make_asking):
 
 
 async def up_again(server):
-    while server.stats()["requests"] < 20:
+    while server.stats()["requests"] < 20:  # noqa: ASYNC110 - the server is in another thread
         await asyncio.sleep(0.001)
     server.change(status=0)
 
@@ -119,3 +119,4 @@ def test_whose_fault_it_is(clock):
     for effort in others:
         breaker.failed(effort, Throttled("429"))
     assert breaker.suspects_outage(last, Transient("500")), "several in a row"
+    assert not breaker.suspects_outage(lone, Unreachable("refused")), "others succeeded after it first failed"

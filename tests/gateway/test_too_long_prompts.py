@@ -61,5 +61,7 @@ def test_edges_of_cutting():
     user = {"role": "user", "content": "u" * 10}
     assert shorten([{"role": "system", "content": "s" * 90}, user], 0.5) is None
     assert shorten([{"role": "system", "content": "s"}], 0.5) is None
+    said = {"role": "assistant", "content": "a"}
+    assert shorten([user, said], 0.6) == [{"role": "user", "content": "u" * 5}, said]
     assert excess([user], 1) == pytest.approx(0.8)
     assert excess([{"role": "user", "content": "\U0001f9f5" * 10}], 5) is None

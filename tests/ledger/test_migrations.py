@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import pytest
 from sqlalchemy import inspect
@@ -89,21 +90,51 @@ def test_a_ledger_of_newer_code_is_refused(path, clock, database):
     assert "upgrade" in str(told.value)
 
 
+OPEN = """
+import sys
+from loom_dagster.ledger import Ledger
+Ledger
+print("ready", flush=True)
+sys.stdin.read()
+Ledger(sys.argv[1]).close()
+"""
+
+
 def test_processes_that_open_a_new_ledger_at_once_all_can(path):
-    code = "import sys; from loom_dagster.ledger import Ledger; sys.stdin.read(); Ledger(sys.argv[1]).close()"
+    pipe = subprocess.PIPE
     children = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        subprocess.Popen([sys.executable, "-c", OPEN, str(path)], stdin=pipe, stdout=pipe, stderr=pipe)
         for _ in range(4)
     ]
+    for child in children:
+        assert child.stdout.readline() == b"ready\n"
     for child in children:
         child.stdin.close()
     for child in children:
         error = child.stderr.read().decode()
+        child.stdout.close()
         child.stderr.close()
         assert child.wait() == 0, error
     assert applied(path) == list(range(1, len(MIGRATIONS) + 1))
+
+
+def test_a_process_that_waited_for_another_does_not_repeat_its_steps(path, clock):
+    first, *others = databases = [Database(path) for _ in range(4)]
+    threads = [threading.Thread(target=migrate, args=(d, clock)) for d in others]
+    with first.writing() as connection:
+        for thread in threads:
+            thread.start()  # they wait for the lock, having seen no tables
+        for statement in MIGRATIONS[0]:
+            connection.exec_driver_sql(statement)
+        connection.exec_driver_sql(
+            "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at VARCHAR)"
+        )
+        connection.exec_driver_sql("INSERT INTO schema_version VALUES (1, '')")
+    for thread in threads:
+        thread.join()
+    assert applied(path) == list(range(1, len(MIGRATIONS) + 1))
+    for database in databases:
+        database.close()
 
 
 def test_the_file_is_set_up_for_several_readers_and_a_writer(ledger, path):

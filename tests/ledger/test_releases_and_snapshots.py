@@ -36,7 +36,7 @@ def test_a_human_releases_the_newest_and_it_is_kept_who_and_why(ledger, finished
 def test_an_older_held_one_cannot_be_released_any_more(ledger, finished):
     finished("held", released=False)
     finished()
-    with pytest.raises(Misconfigured, match="nothing of reviews is held.*older ones are superseded"):
+    with pytest.raises(Misconfigured, match=r"nothing of reviews is held.*older ones are superseded"):
         ledger.release("reviews", who="ada", why="late")
 
 

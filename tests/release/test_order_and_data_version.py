@@ -113,3 +113,13 @@ def test_what_a_killed_run_left_is_replaced_whole(make, place):
     assert not (place / "of-old").exists()
     assert (written.passed, pq.read_table(written.transformed).num_rows) == (1, 1)
     assert [p.name for p in place.parent.iterdir()] == ["run-1"]
+
+
+def test_a_row_is_found_by_its_place_in_the_batch_and_never_by_luck(make, place):
+    one, two = make.records(0, 2)
+    turned = [replace(one, row=1), replace(two, row=0)]
+    batch = make.batch(0, [two, one])
+    writer = make.writer(place)
+    writer.add(BatchResult(batch=replace(batch, records=turned), passed=[make.passed(r) for r in turned]))
+    rows = pq.read_table(writer.commit(1).transformed).to_pylist()
+    assert [(r["id"], r["_loom_record_id"]) for r in rows] == [(0, "r0"), (1, "r1")]

@@ -121,7 +121,7 @@ EXACT = {
     "decimal": (pa.decimal128(20, 4), decimal.Decimal("12345678901234.5670")),
     "nanoseconds": (pa.timestamp("ns", "UTC"), pa.scalar(1_700_000_000_123_456_789, pa.timestamp("ns", "UTC"))),
     "local": (pa.timestamp("us", "Europe/Berlin"), pa.scalar(1, pa.timestamp("us", "Europe/Berlin"))),
-    "naive": (pa.timestamp("us"), dt.datetime(2026, 1, 1, 12, 30, 0, 5)),
+    "naive": (pa.timestamp("us"), dt.datetime.fromisoformat("2026-01-01T12:30:00.000005")),
     "date": (pa.date32(), dt.date(1969, 12, 31)),
     "time": (pa.time64("us"), dt.time(23, 59, 59, 1)),
     "duration": (pa.duration("us"), dt.timedelta(days=-1, microseconds=3)),

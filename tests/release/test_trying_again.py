@@ -61,8 +61,10 @@ def test_types_come_back_exactly(make, ran, ledger, releases, concluded):
             ("d", pa.decimal128(30, 10)),
             ("t", pa.timestamp("ns", "UTC")),
             ("n", pa.list_(pa.struct([("a", pa.int8())]))),
+            ("b", pa.binary()),
+            ("f", pa.float64()),
+            ("z", pa.null()),
         ]
-        + [("b", pa.binary()), ("f", pa.float64()), ("z", pa.null())]
     )
     row = {
         "d": decimal.Decimal("1.0000000001"),
@@ -91,7 +93,7 @@ def test_types_come_back_exactly(make, ran, ledger, releases, concluded):
 def test_only_what_can_be_tried_again_is(ran):
     base = ran("pfx")
     assert rows_for_retry(base, ["r1"]).ids == ["r1"]
-    with pytest.raises(Misconfigured, match="not in quarantine.*: r0, r9"):
+    with pytest.raises(Misconfigured, match=r"not in quarantine.*: r0, r9"):
         rows_for_retry(base, ["r1", "r0", "r9"])
     with pytest.raises(Misconfigured, match="cannot be tried again: x2: these rows were refused"):
         rows_for_retry(base, ["x2"])
@@ -171,7 +173,7 @@ def test_a_new_output_column_joins_and_a_changed_type_is_refused_before_spending
         base, make.source, make.output.append(pa.field("extra", pa.string())), ["quality", "new"]
     )
     assert more.names[-2:] == ["extra", "_loom_score_new"]
-    with pytest.raises(Misconfigured, match="its columns have changed since.*run it whole"):
+    with pytest.raises(Misconfigured, match=r"its columns have changed since.*run it whole"):
         check_replay(base, make.source, pa.schema([("label", pa.int64())]), ["quality"])
 
 

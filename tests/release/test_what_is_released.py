@@ -28,7 +28,7 @@ def test_a_held_batch_is_not_read_and_the_one_before_it_still_is(ran, releases):
 
 def test_nothing_released_says_why_and_what_to_do(ran, releases):
     with pytest.raises(
-        Misconfigured, match="nothing of `reviews` is released yet: it has not been run.*loom run"
+        Misconfigured, match=r"nothing of `reviews` is released yet: it has not been run.*loom run"
     ):
         releases.read_transformed("reviews")
     ran("pfff", threshold=0.75)
