@@ -35,6 +35,13 @@ def replay(
     snapshot = materials.releases.latest(name)
     if snapshot is None:
         raise Misconfigured(f"`{name}` has no quarantine", why="it has not been run", fix=f"loom run {name}")
+    unfinished = ledger.open_run(name)
+    if unfinished is not None:
+        raise Misconfigured(
+            f"a run of `{name}` has not ended ({unfinished.status} since {unfinished.started_at:%Y-%m-%d %H:%M} UTC)",
+            why="records that are deferred come before records that failed",
+            fix=f"finish it first: loom run {name}",
+        )
     rows = rows_for_retry(snapshot, ids)
     if not rows.ids:
         raise Misconfigured(

@@ -19,6 +19,8 @@ _YAML = """\
 # Dagster's settings for this project; made once, yours to edit.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 """
 
 

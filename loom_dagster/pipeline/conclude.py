@@ -80,7 +80,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         evaluations=outcome.as_dict()["scores"],
         versions=plan.version_rows,
         snapshot=None if written is None else _snapshot(outcome, written, plan, now),
-        quarantine_rows=() if written is None else _index(written.quarantine),
+        quarantine_rows=() if written is None else _index(written.quarantine, handle.run_id),
         passed=() if written is None else _passed_again(written.transformed, plan, ledger),
         saw_everything=not plan.trial and not counts.deferred and plan.base is None,
     )
@@ -144,10 +144,14 @@ def _released(plan: Plan, counts: Counts, verdict: Verdict, status: Status, ledg
     return verdict.passed
 
 
-def _index(quarantine: Path) -> Iterator[IndexRow]:
-    columns = ["record_id", "stage", "kind", "reason", "attempts", "resolution"]
+def _index(quarantine: Path, run_id: str) -> Iterator[IndexRow]:
+    """What this run put there. A merged table also holds rows of the run it builds on, which are in
+    the index already, some of them resolved since."""
+    columns = ["record_id", "stage", "kind", "reason", "attempts", "resolution", "run_id"]
     for batch in pq.ParquetFile(quarantine).iter_batches(columns=columns):
         for row in batch.to_pylist():
+            if row["run_id"] != run_id:
+                continue
             yield IndexRow(
                 record_id=row["record_id"],
                 stage=row["stage"],

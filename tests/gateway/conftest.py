@@ -45,10 +45,9 @@ class Asking:
         self.notes: list[str] = []
         self.gateway = Gateway(
             store,
-            clock=clock,
             listen=lambda question, answer: self.heard.append((question, answer)),
             note=self.notes.append,
-            **{"environ": {}, "patience": 60.0, **options},
+            **{"environ": {}, "patience": 60.0, "clock": clock, **options},
         )
 
     def model(self, **changes: Any) -> Model:

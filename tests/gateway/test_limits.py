@@ -4,6 +4,10 @@ import asyncio
 
 import pytest
 
+from loom_dagster.clock import SystemClock
+from loom_dagster.gateway.endpoint import Endpoint
+from loom_dagster.gateway.failures import Throttled
+from loom_dagster.gateway.lane import Reply
 from loom_dagster.gateway.limiter import Limiter, Pace
 
 
@@ -63,10 +67,27 @@ async def test_a_429_here_and_there_changes_nothing(clock):
     assert limiter.limit == 64
 
 
-async def test_a_server_that_takes_few_at_once_gets_few_and_no_record_is_lost(asking):
-    asking.server.change(cap=4, latency=0.005, retry_after="1")
-    outcomes = await asking.outcomes(map(str, range(120)), model=asking.model(in_flight=64))
-    assert [answer.text for answer in outcomes] == ["ok"] * 120
+async def test_the_limit_follows_what_the_provider_takes(clock):
+    limiter = Limiter(in_flight=64, clock=clock)
+    endpoint = Endpoint("x", limiter, clock=clock, patience=60.0, note=lambda text: None)
+    taken = iter(range(10**6))
+
+    async def send():
+        if next(taken) % 2:
+            raise Throttled("429", retry_after=3.0)
+        return Reply(text="ok")
+
+    calls = (endpoint.call(send, max_attempts=5, tokens=0) for _ in range(60))
+    assert {reply.text for reply in await asyncio.gather(*calls)} == {"ok"}
+    assert limiter.limit < 64
+    assert any(slept >= 3.0 for slept in clock.sleeps)
+
+
+async def test_a_server_that_takes_few_at_once_gets_few_and_no_record_is_lost(make_asking, server):
+    asking = make_asking(server, clock=SystemClock())
+    server.change(cap=4, latency=0.005, retry_after="0.02")
+    outcomes = await asking.outcomes(map(str, range(60)), model=asking.model(in_flight=64))
+    assert [answer.text for answer in outcomes] == ["ok"] * 60
 
 
 async def test_first_come_first_served(clock):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+
 from tests.journeys.project import Project, ids
 from tests.servers.llm import LLMServer
 

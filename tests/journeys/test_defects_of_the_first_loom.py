@@ -6,6 +6,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+
 from tests.journeys.project import Project, ids
 from tests.servers.llm import LLMServer
 

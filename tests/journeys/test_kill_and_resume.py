@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+
 from tests.journeys.project import Project, ids
 from tests.servers.llm import LLMServer
 

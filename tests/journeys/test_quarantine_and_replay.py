@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.journeys.project import Project
 from tests.servers.llm import LLMServer
 

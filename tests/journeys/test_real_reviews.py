@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
 from tests.journeys.project import Project, ids
 from tests.servers.llm import LLMServer
 
