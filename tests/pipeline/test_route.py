@@ -14,8 +14,8 @@ from loom_dagster.records import Answer, Decision, Passed, Quarantined, Record, 
 from loom_dagster.transform import Transformed
 
 
-def record(id: str = "a") -> Record:
-    return Record(id=id, position=3, row=0, columns={"review": "good"})
+def record(name: str = "a") -> Record:
+    return Record(id=name, position=3, row=0, columns={"review": "good"})
 
 
 def answer(text: str) -> Answer:
