@@ -3,7 +3,7 @@
 Counted are calls that failed since the last success; one success starts the count anew. At 16 the
 breaker opens: everybody waits, and one call at a time probes, after growing pauses. A probe that
 gets through closes it. When none got through for ``patience`` seconds, all waiting and later calls
-end as Outage.
+end as Outage. A burst of 429 is left to the limiter: those open it only after 10 s without a success.
 
 A call whose tries are used up asks ``suspects_outage``: if other calls have succeeded since it
 first failed, it is its own record that fails. If none has, the provider is probably down: the call
@@ -17,13 +17,14 @@ from collections.abc import Callable
 
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Outage, Transient
-from loom_dagster.gateway.failures import Unreachable
+from loom_dagster.gateway.failures import Throttled, Unreachable
 from loom_dagster.gateway.retry import Effort
 
 __all__ = ["Breaker"]
 
 _OPENS_AT = 16  # calls that failed in a row
 _ALONE = 4  # fewer calls than this that fail in a row may well be a few bad records at the end of a run
+_BURST = 10.0  # seconds of nothing but 429 that are no outage yet
 _LONGEST_PAUSE = 30.0
 
 
@@ -34,6 +35,7 @@ class Breaker:
         self._name, self._clock, self._patience, self._note = name, clock, patience, note
         self.successes = 0
         self._failing: set[Effort] = set()
+        self._failing_since = 0.0
         self._last: Transient | None = None
         self._opened_at: float | None = None
         self._pause = 1.0
@@ -80,15 +82,18 @@ class Breaker:
 
     def failed(self, effort: Effort, error: Transient, probe: bool = False) -> None:
         """A try of a call ended in vain."""
-        self._last = error
+        self._last, now = error, self._clock.monotonic()
         if effort.successes_before is None:
             effort.successes_before = self.successes
         if effort.successes_before == self.successes:
+            if not self._failing:
+                self._failing_since = now
             self._failing.add(effort)
         if self._opened_at is None:
-            if len(self._failing) >= _OPENS_AT:
+            burst = isinstance(error, Throttled) and now - self._failing_since < _BURST
+            if len(self._failing) >= _OPENS_AT and not burst:
                 self.trip()
-        elif self._clock.monotonic() - self._opened_at >= self._patience:
+        elif now - self._opened_at >= self._patience:
             self._outage = True
             self._changed.set()
         if probe:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from loom_dagster.clock import Clock
 from loom_dagster.gateway import Gateway, Model, Origin, Question
 from loom_dagster.ledger.answers import AnswerLog
 from tests.servers.llm import LLMServer
@@ -39,7 +40,7 @@ class FastClock:
 class Asking:
     """A gateway with a server behind it, and what it told its listeners."""
 
-    def __init__(self, server: LLMServer, store: AnswerLog, clock: FastClock, **options: Any):
+    def __init__(self, server: LLMServer, store: AnswerLog, clock: Clock, **options: Any):
         self.server, self.store, self.clock = server, store, clock
         self.heard: list[tuple[Question, Any]] = []
         self.notes: list[str] = []
@@ -100,7 +101,7 @@ async def make_asking(store, clock):
     made = []
 
     def make(server, **options):
-        made.append(Asking(server, options.pop("store", store), clock, **options))
+        made.append(Asking(server, store, options.pop("clock", clock), **options))
         return made[-1]
 
     yield make

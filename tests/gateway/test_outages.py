@@ -104,6 +104,16 @@ async def settled():
         await asyncio.sleep(0)
 
 
+def test_a_burst_of_429_is_no_outage_but_nothing_else_for_long_is(clock):
+    breaker = Breaker("x", clock=clock, patience=100.0, note=lambda text: None)
+    for _ in range(100):
+        breaker.failed(Effort(5), Throttled("429"))
+    assert not breaker.is_open
+    clock.time += 11
+    breaker.failed(Effort(5), Throttled("429"))
+    assert breaker.is_open
+
+
 def test_whose_fault_it_is(clock):
     breaker = Breaker("x", clock=clock, patience=100.0, note=lambda text: None)
     lone = Effort(1)

@@ -83,3 +83,28 @@ def test_a_wrong_key_stops_the_run_at_once_and_everything_is_deferred(project: P
     assert run.outcome["counts"]["deferred"] == 200
     assert "OPENAI_API_KEY" in run.outcome["stopped_by"]
     assert "sk-secret" not in run.out + run.err
+
+
+@pytest.mark.service
+def test_refusals_cut_answers_and_texts_beyond_the_window_are_quarantined_and_paid_for_once(project: Project) -> None:
+    texts = {f"r{i}": f"text {i}" for i in range(300)} | {"huge": "word " * 400_000}
+    project.reviews(texts)
+    with LLMServer(
+        text='{"sentiment": "positive"}',
+        faults={"refusal": 0.1, "length": 0.1, "filter": 0.1},
+        mode="sticky",
+        seed=2,
+    ) as server:
+        serve(project, server)
+        project.pipeline(
+            transform={"prompt": "prompts/classify.txt", "model": "gpt-4o-mini", "api_base": server.base_url}
+        )
+        first = project.run()
+        paid = server.stats()["paid"]
+        second = project.run()
+        assert server.stats()["paid"] == paid == 300  # what is no use was paid for too, and is not asked again
+    kinds = Counter(ids(first.outcome["quarantine_path"], "kind"))
+    assert set(kinds) == {"refused", "truncated", "content_filter", "too_long"} and kinds["too_long"] == 1
+    assert first.outcome["counts"] == second.outcome["counts"]
+    assert first.outcome["data_version"] == second.outcome["data_version"]
+    assert first.code == 0
