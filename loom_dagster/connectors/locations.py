@@ -157,6 +157,8 @@ def locate(uri: str, root: Path) -> Location:
         )
         raise Misconfigured(f"{shown} needs a driver that is not installed", fix=fix) from error
     except ValueError as error:
+        if scheme in fsspec.available_protocols():  # known, and its driver wants something
+            raise Misconfigured(f"{shown} cannot be opened", why=_redacted(str(error))) from error
         raise Misconfigured(
             f"{shown}: `{scheme}://` is not a kind of location",
             fix="known: a path, file://, s3://, gs://, az://, http(s)://, memory://",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,13 @@ from loom_dagster.connectors import File, expand, locate
 from loom_dagster.connectors.formats import FORMATS, Reading, Unreadable, format_of
 
 Rows = tuple[pa.Schema, list[dict[str, Any]], list[Unreadable]]
+
+
+@pytest.fixture(autouse=True)
+def no_cloud_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a plain installation has it, whatever is installed here."""
+    for driver in ("gcsfs", "adlfs"):
+        monkeypatch.setitem(sys.modules, driver, None)
 
 
 @pytest.fixture

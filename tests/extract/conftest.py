@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,13 @@ import pytest
 
 from loom_dagster.extract import Source, open_source
 from loom_dagster.spec.models import Extract
+
+
+@pytest.fixture(autouse=True)
+def no_cloud_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a plain installation has it, whatever is installed here."""
+    for driver in ("gcsfs", "adlfs"):
+        monkeypatch.setitem(sys.modules, driver, None)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,13 @@ from loom_dagster.connectors import expand, locate
 from loom_dagster.connectors.formats import Reading, format_of
 from loom_dagster.load import load_snapshot
 from loom_dagster.spec.models import Load
+
+
+@pytest.fixture(autouse=True)
+def no_cloud_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a plain installation has it, whatever is installed here."""
+    for driver in ("gcsfs", "adlfs"):
+        monkeypatch.setitem(sys.modules, driver, None)
 
 
 @pytest.fixture
