@@ -152,17 +152,13 @@ def locate(uri: str, root: Path) -> Location:
         fs, path = fsspec.core.url_to_fs(uri)
     except ImportError as error:
         extra = _EXTRAS.get(_SAME.get(scheme, scheme))
-        fix = (
-            f"pip install 'loom-dagster[{extra}]'" if extra else f"install the fsspec driver for {scheme}://"
-        )
+        fix = f"pip install 'loom-dagster[{extra}]'" if extra else f"install the fsspec driver for {scheme}"
         raise Misconfigured(f"{shown} needs a driver that is not installed", fix=fix) from error
     except ValueError as error:
         if scheme in fsspec.available_protocols():  # known, and its driver wants something
             raise Misconfigured(f"{shown} cannot be opened", why=_redacted(str(error))) from error
-        raise Misconfigured(
-            f"{shown}: `{scheme}://` is not a kind of location",
-            fix="known: a path, file://, s3://, gs://, az://, http(s)://, memory://",
-        ) from error
+        known = "known: a path, file://, s3://, gs://, az://, http(s)://, memory://"
+        raise Misconfigured(f"{shown}: `{scheme}://` is not a kind of location", fix=known) from error
     return Location(uri=shown, scheme=scheme, fs=fs, path=path, folder=uri.endswith("/"))
 
 
