@@ -11,7 +11,7 @@ import pytest
 from tests.journeys.project import Project
 
 
-def refused(project: Project, *parts: str, name: str = "classify") -> None:
+def check_refused(project: Project, *parts: str, name: str = "classify") -> None:
     run = project.loom("run", name, "--direct")
     assert run.code == 2, run.out + run.err
     for part in parts:
@@ -34,18 +34,18 @@ def yaml(project: Project, old: str, new: str) -> None:
 
 def test_tabs(ready: Project) -> None:
     yaml(ready, "  source:", "\tsource:")
-    refused(ready, "pipelines/classify.yaml:3", "tab")
+    check_refused(ready, "pipelines/classify.yaml:3", "tab")
 
 
 def test_duplicate_keys(ready: Project) -> None:
     yaml(ready, "  key: id", "  key: id\n  key: text")
-    refused(ready, "pipelines/classify.yaml:5", "`key`")
+    check_refused(ready, "pipelines/classify.yaml:5", "`key`")
 
 
 def test_ten_thousand_unknown_keys(ready: Project) -> None:
     path = ready.root / "pipelines/classify.yaml"
     path.write_text(path.read_text() + "".join(f"key{i}: 1\n" for i in range(10_000)))
-    refused(ready, "`key0`", "9,980 more")
+    check_refused(ready, "`key0`", "9,980 more")
 
 
 def test_anchors_work_and_bombs_do_not(ready: Project) -> None:
@@ -63,12 +63,12 @@ def test_anchors_work_and_bombs_do_not(ready: Project) -> None:
 
 def test_the_nearest_right_word_is_named(ready: Project) -> None:
     yaml(ready, "destination:", "destnation:")
-    refused(ready, "pipelines/classify.yaml:", "destnation", "`destination`")
+    check_refused(ready, "pipelines/classify.yaml:", "destnation", "`destination`")
 
 
 def test_what_is_not_there_yet_is_refused_by_name(ready: Project) -> None:
     yaml(ready, "  key: id", "  key: id\n  partitions: {every: daily, start: 2026-01-01}")
-    refused(ready, "extract.partitions", "not available")
+    check_refused(ready, "extract.partitions", "not available")
 
 
 def test_an_unknown_pipeline(ready: Project) -> None:
@@ -88,33 +88,33 @@ def test_an_unknown_pipeline(ready: Project) -> None:
 )
 def test_template_bombs(ready: Project, template: str) -> None:
     ready.write("prompts/classify.txt", template)
-    refused(ready, "prompts/classify.txt")
+    check_refused(ready, "prompts/classify.txt")
 
 
 def test_a_template_that_does_not_parse_suggests_raw(ready: Project) -> None:
     ready.write("prompts/classify.txt", 'Answer as {{ "sentiment": ... }}\n{{ input.text }}')
-    refused(ready, "prompts/classify.txt:1", "{% raw %}")
+    check_refused(ready, "prompts/classify.txt:1", "{% raw %}")
 
 
 def test_a_missing_source(ready: Project) -> None:
     (ready.root / "data/reviews.parquet").unlink()
-    refused(ready, "data/reviews.parquet")
+    check_refused(ready, "data/reviews.parquet")
 
 
 def test_half_a_parquet_file(ready: Project) -> None:
     path = ready.root / "data/reviews.parquet"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    refused(ready, "reviews.parquet", "Parquet")
+    check_refused(ready, "reviews.parquet", "Parquet")
 
 
 def test_a_column_named_like_ours(ready: Project) -> None:
     pq.write_table(pa.table({"id": ["1"], "text": ["x"], "_loom_run_id": ["y"]}), ready.root / "data/reviews.parquet")
-    refused(ready, "_loom_run_id")
+    check_refused(ready, "_loom_run_id")
 
 
 def test_an_output_column_named_like_a_source_column(ready: Project) -> None:
     pq.write_table(pa.table({"id": ["1"], "text": ["x"], "sentiment": ["y"]}), ready.root / "data/reviews.parquet")
-    refused(ready, "sentiment")
+    check_refused(ready, "sentiment")
 
 
 def test_an_empty_source_is_a_success_that_says_so(ready: Project) -> None:
@@ -142,12 +142,12 @@ def test_odd_names(ready: Project, name: str) -> None:
 
 def test_two_pipelines_with_one_name(ready: Project) -> None:
     ready.write("pipelines/again.yaml", (ready.root / "pipelines/classify.yaml").read_text())
-    refused(ready, "again.yaml", "classify.yaml", "`classify`")
+    check_refused(ready, "again.yaml", "classify.yaml", "`classify`")
 
 
 def test_two_pipelines_with_one_destination(ready: Project) -> None:
     ready.pipeline("other", load={"destination": "./out/classify.parquet"})
-    refused(ready, "destination", "pipelines/other.yaml:")
+    check_refused(ready, "destination", "pipelines/other.yaml:")
 
 
 def test_records_that_cannot_work_are_quarantined_and_the_rest_goes_on(ready: Project) -> None:
