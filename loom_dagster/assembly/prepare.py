@@ -119,6 +119,15 @@ def prepare(
     if ready.models is not None:
         ready.model = ready.models.transform(ready.fields)
         _check_models(ready, environ)
+    if options.params:
+        # `{{ params.x }}` belongs to extract.query; until there is one, a value would be ignored
+        found.append(
+            Problem(
+                what=f"nothing in `{spec.name}` takes the parameter `{next(iter(options.params))}`",
+                where=where("extract"),
+                fix="leave --param out; parameters are values for `extract.query`, which this version does not have",
+            )
+        )
     ready.source = _open(ready, releases, scratch, validating=validating)
     if ready.source is not None:
         _check_source(ready)

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from loom_dagster.events import Event, Listener
+from loom_dagster.events import Event, Listener, Note
 
 if TYPE_CHECKING:
     from loom_dagster.pipeline import Outcome, Stop
 
 __all__ = ["run_in_thread"]
+
+_DRAINING = "interrupted: finishing and keeping what is in flight"
 
 
 def run_in_thread(work: Callable[[Listener, Stop], Outcome], listen: Listener) -> Outcome:
@@ -36,7 +38,10 @@ def run_in_thread(work: Callable[[Listener, Stop], Outcome], listen: Listener) -
     except BaseException:
         job.stop.request()
         if thread.ident is not None:  # else it finds the request before it begins
-            job.ended.wait()
+            try:
+                listen(Note(pipeline="loom", text=_DRAINING))
+            finally:  # the listener may be what failed
+                job.ended.wait()
         raise
     return job.future.result()
 

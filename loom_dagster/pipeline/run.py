@@ -100,7 +100,8 @@ def _run(
     stop: Stop,
     clock: Clock,
 ) -> Outcome:
-    tally, telling = Tally(plan.evaluators), _Telling(pipeline=plan.pipeline, listen=listen, notes={})
+    tally = Tally(plan.evaluators, clock.monotonic)
+    telling = _Telling(pipeline=plan.pipeline, listen=listen, notes={})
     listen(
         RunStarted(
             pipeline=plan.pipeline,
@@ -128,8 +129,9 @@ def _run(
         if streamed.failure is not None:
             raise _source_failed(streamed.failure)
         settled = clock.monotonic() - began
+        seconds = {**tally.seconds(), "records": settled}
         for stage, n in (("extract", tally.extracted), ("transform", tally.transformed), ("evaluate", tally.passed)):
-            listen(StageDone(pipeline=plan.pipeline, stage=stage, records=n, seconds=settled))
+            listen(StageDone(pipeline=plan.pipeline, stage=stage, records=n, seconds=seconds[stage]))
         written = None if streamed.interrupted else _commit(plan, handle, writer, streamed.batches)
     except BaseException:
         writer.discard()
@@ -140,7 +142,7 @@ def _run(
         tally=tally,
         written=written,
         stopped_by=route.stopped_by,
-        seconds={"records": settled, "total": clock.monotonic() - began},
+        seconds={**seconds, "total": clock.monotonic() - began},
         notes=tuple(telling.notes),
     )
     return conclude(plan, handle, ended, ledger, now=clock.now())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from loom_dagster.gateway import Question
 from loom_dagster.pipeline.outcome import Counts, ScoreSummary, Spending
@@ -60,8 +60,11 @@ class _Scores:
 class Tally:
     """What a run has done so far. Fed by the run's own thread only."""
 
-    def __init__(self, evaluators: Sequence[tuple[str, str, float]]) -> None:
+    def __init__(self, evaluators: Sequence[tuple[str, str, float]], monotonic: Callable[[], float]) -> None:
         """``evaluators``: name, type and threshold of each."""
+        self._monotonic = monotonic
+        self._began = monotonic()
+        self._last = {"extract": self._began, "transform": self._began, "evaluate": self._began}
         self.extracted = self.transformed = self.passed = self.quarantined = self.deferred = 0
         self.skipped = self.source_errors = self.fallbacks = 0
         self.reasons: Counter[str] = Counter()
@@ -73,6 +76,7 @@ class Tally:
 
     def take(self, records: int, rejected: Iterable[Quarantined]) -> None:
         """A batch was extracted: ``records`` go on, ``rejected`` are quarantined already."""
+        self._last["extract"] = self._monotonic()
         self.extracted += records
         for entry in rejected:
             self.extracted += 1
@@ -82,6 +86,7 @@ class Tally:
 
     def settle(self, fate: Fate) -> None:
         """One more record has met its fate."""
+        self._last["evaluate"] = self._monotonic()
         if isinstance(fate, Deferred):
             self.deferred += 1
             return
@@ -100,19 +105,25 @@ class Tally:
 
     def listen(self, question: Question, answer: Answer) -> None:
         """An answer came, paid for or from the store."""
+        judged = question.origin.purpose.startswith("evaluate")
+        if not judged:
+            self._last["transform"] = self._monotonic()
         if answer.reused:
             self.reused += 1
             return
         self.calls += 1
         self.input_tokens += answer.usage.input_tokens
         self.output_tokens += answer.usage.output_tokens
-        judged = question.origin.purpose.startswith("evaluate")
         if answer.cost is None:
             self.unpriced += 1
         else:
             self.cost["evaluate" if judged else "transform"] += answer.cost
         if not judged:
             self._latencies.append(answer.latency)
+
+    def seconds(self) -> dict[str, float]:
+        """For each stage, how long after the start it handled its last record: they overlap."""
+        return {stage: last - self._began for stage, last in self._last.items()}
 
     @property
     def counts(self) -> Counts:
