@@ -101,3 +101,38 @@ def test_sigterm_drains_what_is_in_flight_and_the_run_stays_resumable(project: P
         assert server.stats()["repeated"] == 0
     assert again.code == 0 and again.outcome["resumed"] is True
     assert len(project.table()) == 1000
+
+
+@pytest.mark.slow
+@pytest.mark.service
+def test_a_killed_dagster_run_is_continued_and_no_other_may_run_beside_it(project: Project) -> None:
+    project.reviews({f"r{i}": f"text {i}" for i in range(1000)})
+    project.environ = {"OPENAI_API_KEY": "k"}
+    with LLMServer(process=True, latency=0.05, text='{"sentiment": "positive"}') as server:
+        project.pipeline(
+            transform={
+                "prompt": "prompts/classify.txt",
+                "model": "openai/any",
+                "api_base": server.base_url,
+                "limits": {"in_flight": 8},
+            }
+        )
+        child = subprocess.Popen(
+            project.command("run", "classify"),
+            env=project.env,
+            cwd=project.root,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while server.stats()["paid"] < 100:
+            assert child.poll() is None
+            time.sleep(0.01)
+        beside = project.loom("run", "classify", "--direct")
+        child.kill()
+        child.wait()
+        kept = stored(project)
+        again = project.loom("run", "classify", "--json")
+    assert beside.code == 2 and "another run of classify is going on" in beside.err
+    assert again.code == 0 and again.outcome["resumed"] is True
+    assert again.outcome["spending"]["reused"] == kept
+    assert len(project.table()) == 1000

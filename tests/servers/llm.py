@@ -43,6 +43,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 import random
 import re
 import subprocess
@@ -506,6 +507,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 async def _stand_alone(options: Options, port: int, max_seconds: float) -> None:
+    logging.getLogger("aiohttp.server").disabled = True  # clients that are killed are what it is there for
     service, loop = _Service(options), asyncio.get_running_loop()
     port = await service.listen(port)
     print(json.dumps({"port": port, "base_url": f"http://127.0.0.1:{port}/v1"}), flush=True)  # noqa: T201 - the line a starter waits for
