@@ -40,33 +40,16 @@ class Models:
 
     def transform(self, fields: Mapping[str, FieldSpec] | None) -> Model:
         """The transform's model, with its fallbacks. ``fields`` of the output bound its length."""
-        wanted = self._spec.transform
-        tokens = wanted.max_tokens or (
-            _TEXT_TOKENS if fields is None else _BASE_TOKENS + _FIELD_TOKENS * _leaves(fields)
-        )
-        others = () if self._options.offline else wanted.fallbacks
-        return self._model(
-            self.main,
-            tokens=tokens,
-            chosen=wanted.max_tokens is not None,
-            temperature=wanted.temperature,
-            fallbacks=tuple(
-                self._model(n, tokens=tokens, chosen=wanted.max_tokens is not None, temperature=wanted.temperature)
-                for n in others
-            ),
-        )
+        others = () if self._options.offline else self._spec.transform.fallbacks
+        fallbacks = tuple(self._answering(name, fields) for name in others)
+        return self._answering(self.main, fields, fallbacks)
 
     def second(self, fields: Mapping[str, FieldSpec] | None) -> Model | None:
         """The model of ``load.fallback``, if there is one."""
         fallback = self._spec.load.fallback
         if fallback is None or fallback.model is None:
             return None
-        wanted = self._spec.transform
-        tokens = wanted.max_tokens or (
-            _TEXT_TOKENS if fields is None else _BASE_TOKENS + _FIELD_TOKENS * _leaves(fields)
-        )
-        name = OFFLINE_MODEL if self._options.offline else fallback.model
-        return self._model(name, tokens=tokens, chosen=wanted.max_tokens is not None, temperature=wanted.temperature)
+        return self._answering(OFFLINE_MODEL if self._options.offline else fallback.model, fields)
 
     def judge(self, own: str | None) -> Model:
         """An evaluator's model: its own, else ``evaluate.model``, else the transform's."""
@@ -74,6 +57,19 @@ class Models:
         if self._options.offline:
             name = self.main
         return self._model(name, tokens=_JUDGE_TOKENS, chosen=False, temperature=0.0)
+
+    def _answering(
+        self, name: str, fields: Mapping[str, FieldSpec] | None, fallbacks: tuple[Model, ...] = ()
+    ) -> Model:
+        wanted = self._spec.transform
+        tokens = _TEXT_TOKENS if fields is None else _BASE_TOKENS + _FIELD_TOKENS * _leaves(fields)
+        return self._model(
+            name,
+            tokens=wanted.max_tokens or tokens,
+            chosen=wanted.max_tokens is not None,
+            temperature=wanted.temperature,
+            fallbacks=fallbacks,
+        )
 
     def _main_name(self) -> str:
         if self._options.offline:
