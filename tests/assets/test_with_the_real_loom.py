@@ -1,5 +1,6 @@
 """The same assets with everything real: files, the offline provider, ledger, releases, destination."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,20 @@ def test_an_empty_source_is_a_success(desk: Any, root: Path) -> None:
     assert loaded(root, "reviews") == {1, 2, 3}
     (outcome,) = run(desk, "reviews")
     assert outcome.exit_code == 0
+
+
+def test_the_asset_of_the_docs_works(desk: Any, root: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text("utf-8")
+    example = page.split("## Assets of your own")[1].split("```python")[1].split("```")[0]
+    example = example.replace('"customer_sentiment", "transformed"', '"reviews", "transformed"')
+    (root / "mine.py").write_text(example)
+    spec = importlib.util.spec_from_file_location("mine", root / "mine.py")
+    assert spec is not None and spec.loader is not None
+    mine = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(mine)
+    run(desk, "reviews")
+    definitions = dg.Definitions.merge(build_definitions(root), dg.Definitions(assets=[mine.unhappy_customers]))
+    done = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
+        asset_selection=[dg.AssetKey("unhappy_customers")], instance=desk.instance
+    )
+    assert done.output_for_node("unhappy_customers") == 1
