@@ -141,6 +141,24 @@ def test_a_missed_batch_threshold_keeps_every_paid_answer_and_a_human_may_releas
         assert server.stats()["paid"] == paid == 20
 
 
+def test_a_record_is_judged_before_the_last_one_is_transformed(project: Project) -> None:
+    with LLMServer(text='{"sentiment": "positive"}', record=True) as server:
+        serve(project, server, evaluate={"evaluators": [{"type": "custom_criteria", "criteria": "A"}]})
+        project.pipeline(
+            transform={
+                "prompt": "prompts/classify.txt",
+                "model": "openai/any",
+                "api_base": server.base_url,
+                "limits": {"in_flight": 2},
+            },
+            evaluate={"evaluators": [{"type": "custom_criteria", "criteria": "A"}]},
+        )
+        project.run()
+        judged = ["EVALUATION CRITERIA" in r["messages"][-1]["content"] for r in server.requests]
+    assert sum(judged) == 20
+    assert judged.index(True) < len(judged) - 1 - judged[::-1].index(False)  # no barrier between the stages
+
+
 def test_a_slow_record_holds_up_no_other_and_the_order_is_the_sources(project: Project) -> None:
     with LLMServer(text='{"sentiment": "positive"}', script=["500"]) as server:
         serve(project, server)
