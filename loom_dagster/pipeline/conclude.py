@@ -69,7 +69,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         quarantine_sample=() if written is None else tuple(written.quarantine_sample),
         reasons=dict(tally.reasons.most_common()),
         notes=ended.notes,
-        stopped_by=None if ended.stopped_by is None else ended.stopped_by.sentence(),
+        stopped_by=_stopped_by(plan, ended),
         stopped_kind=None if ended.stopped_by is None else "misconfigured",
     )
     ledger.finish_run(
@@ -85,6 +85,16 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         saw_everything=not plan.trial and not counts.deferred and plan.base is None,
     )
     return outcome
+
+
+def _stopped_by(plan: Plan, ended: Ended) -> str | None:
+    """What kept records from being settled. Deferred ones are counted as such, but for those that
+    were to be tried again: they stay in quarantine, and that must not look like a success."""
+    if ended.stopped_by is not None:
+        return ended.stopped_by.sentence()
+    if plan.base is not None and ended.tally.deferred:
+        return f"{ended.tally.deferred} records could not be tried again and stay in quarantine"
+    return None
 
 
 def _snapshot(outcome: Outcome, written: Written, plan: Plan, now: datetime) -> SnapshotRow:

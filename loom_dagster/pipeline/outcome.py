@@ -107,7 +107,7 @@ class Outcome:
             return 130
         if self.stopped_kind == "misconfigured":
             return 2
-        if self.status != "succeeded" or not self.counts.conserved or self.nothing_passed:
+        if self.status != "succeeded" or self.stopped_by or not self.counts.conserved or self.nothing_passed:
             return 1
         return 0 if self.verdict.passed else 1
 

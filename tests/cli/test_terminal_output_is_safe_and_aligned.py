@@ -117,6 +117,7 @@ def test_a_reader_that_goes_away_ends_the_output_and_not_the_run():
     for _ in range(3):
         terminal.line("x" * 10_000)
     stream.close()
+    assert stream.closed  # nothing was raised on the way, and nothing is left to be flushed
 
 
 def test_json_is_plain_and_valid(capsys):

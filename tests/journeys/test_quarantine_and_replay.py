@@ -96,3 +96,20 @@ def test_fallback_values_are_loaded_in_place_of_a_failed_answer(project: Project
     counts = run.outcome["counts"]
     assert counts["passed"] == 10 and counts["fallbacks"] > 0 and counts["quarantined"] == 0
     assert sum(r["sentiment"] == "negative" for r in project.table()) == counts["fallbacks"]
+
+
+def test_a_retry_during_an_outage_is_no_success_and_loses_nothing(project: Project) -> None:
+    with LLMServer(text='{"sentiment": "positive"}', faults={"refusal": 0.4}, mode="sticky", seed=5) as server:
+        serve(project, server)
+        project.run()
+        before = project.loom("quarantine", "list", "classify", "--json").json["records"]
+        loaded = project.table()
+        server.change(status=503)
+        project.environ["LOOM_OUTAGE_PATIENCE"] = "0.5"
+        retried = project.loom("quarantine", "retry", "classify", "--all")
+        assert retried.code == 1 and "stay in quarantine" in retried.out + retried.err
+        assert project.loom("quarantine", "list", "classify", "--json").json["records"] == before
+        assert project.table() == loaded
+        server.change(status=0, faults={})
+        assert project.loom("quarantine", "retry", "classify", "--all").code == 0
+    assert len(project.table()) == 10
