@@ -3,6 +3,7 @@
     LoomError
     ├── Transient        try again; after the last try the record is quarantined
     │   └── Outage       the provider is down: the record is deferred, never quarantined
+    │       └── OverBudget   there is no money left to ask: likewise
     ├── Permanent        this record will not succeed: it is quarantined
     └── Misconfigured    nothing will succeed: stop, before anything is spent if possible
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["LoomError", "Misconfigured", "Outage", "Permanent", "Problem", "Transient"]
+__all__ = ["LoomError", "Misconfigured", "Outage", "OverBudget", "Permanent", "Problem", "Transient"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +43,12 @@ class LoomError(Exception):
 
     ``kind`` is a short stable word (``timeout``, ``refused``) that is kept with a quarantined
     record and can be filtered on. ``answers`` are the paid ones that were had before it.
+    ``maybe_paid``: the provider got the request and may charge for it, though no answer came.
     """
 
     kind: str = "error"
     answers: tuple[Any, ...] = ()
+    maybe_paid: bool = False
 
     def __init__(
         self,
@@ -97,6 +100,14 @@ class Outage(Transient):
     """The other side has been down for longer than we wait; nothing is wrong with the record."""
 
     kind = "outage"
+
+
+class OverBudget(Outage):
+    """A budget has no room for the call and will have none: nothing is wrong with the record. ``budget``
+    says which: run, day or month."""
+
+    kind = "over_budget"
+    budget: str = "run"
 
 
 class Permanent(LoomError):

@@ -33,6 +33,7 @@ __all__ = [
     "Stage",
     "Usage",
     "digest",
+    "dollars",
     "to_json",
     "utf8",
 ]
@@ -154,6 +155,13 @@ class Batch:
     table: pa.RecordBatch
     records: Sequence[Record]
     rejected: Sequence[Quarantined] = ()
+
+
+def dollars(amount: float) -> str:
+    """``$2.34``; small amounts keep two digits that say something: ``$0.00042``."""
+    if amount == 0 or round(abs(amount), 4) >= 0.1:
+        return f"${amount:,.2f}"
+    return f"${amount:.4f}" if abs(amount) >= 0.001 else f"${amount:.2g}"
 
 
 def to_json(value: object) -> bytes:

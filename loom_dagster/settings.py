@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -12,9 +13,17 @@ from typing import Any
 
 from loom_dagster.errors import Misconfigured
 
-__all__ = ["OFFLINE_MODEL", "RunOptions", "Settings", "find_project", "load_settings"]
+__all__ = ["OFFLINE_MODEL", "ModelPrice", "RunOptions", "Settings", "find_project", "load_settings"]
 
 OFFLINE_MODEL = "offline/demo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPrice:
+    """USD per million tokens."""
+
+    input: float
+    output: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +31,8 @@ class Settings:
     """What ``[tool.loom]`` may hold. Folders are relative to ``root``; durations in seconds.
 
     ``model`` is used by pipelines that name none. ``outage_patience``: how long a provider may
-    be down before the rest of a run is deferred.
+    be down before the rest of a run is deferred. ``monthly_budget``: the most that all pipelines
+    together may spend in a month (UTC), in USD. ``prices``: of models that the price file does not know.
     """
 
     root: Path
@@ -34,6 +44,8 @@ class Settings:
     context: str = "context"
     state: str = ".loom"
     outage_patience: float = 120.0
+    monthly_budget: float | None = None
+    prices: Mapping[str, ModelPrice] = field(default_factory=dict)
 
     @property
     def state_dir(self) -> Path:
@@ -96,26 +108,51 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
                 where="pyproject.toml",
                 fix=f"did you mean `{near[0]}`?" if near else f"known: {', '.join(sorted(known))}",
             )
-    for name in known:
+    for name in known.keys() - {"prices"}:
         if value := environ.get(f"LOOM_{name.upper()}"):
             table[name] = value
     return Settings(root=root, **{name: _typed(name, value) for name, value in table.items()})
 
 
 def _typed(name: str, value: Any) -> Any:
-    if name == "outage_patience":
-        try:
-            seconds = float(value)
-        except (TypeError, ValueError):
-            seconds = -1.0
-        if not 0 <= seconds < float("inf"):
-            raise Misconfigured(
-                f"setting `{name}` is `{value}`, not a number of seconds", where="[tool.loom]"
-            )
-        return seconds
+    match name:
+        case "outage_patience":
+            return _number(value, f"setting `{name}`", "a number of seconds", least=0.0)
+        case "monthly_budget":
+            budget = _number(value, f"setting `{name}`", "an amount in USD above zero", least=0.0)
+            if budget == 0:
+                raise _not(f"setting `{name}`", value, "an amount in USD above zero")
+            return budget
+        case "prices":
+            if not isinstance(value, Mapping):
+                raise _not(f"setting `{name}`", value, "a table of models")
+            return {model: _price(model, price) for model, price in value.items()}
     if not isinstance(value, str):
-        raise Misconfigured(f"setting `{name}` is `{value}`, not a text", where="[tool.loom]")
+        raise _not(f"setting `{name}`", value, "a text")
     return value
+
+
+def _price(model: str, value: Any) -> ModelPrice:
+    what = f"the price of `{model}`"
+    if not isinstance(value, Mapping) or set(value) != {"input", "output"}:
+        raise _not(what, value, "{input = ..., output = ...} in USD per million tokens")
+    return ModelPrice(
+        **{side: _number(usd, f"{what} ({side})", "an amount in USD", least=0.0) for side, usd in value.items()}
+    )
+
+
+def _number(value: Any, what: str, kind: str, *, least: float) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not least <= number < math.inf:
+        raise _not(what, value, kind)
+    return number
+
+
+def _not(what: str, value: Any, kind: str) -> Misconfigured:
+    return Misconfigured(f"{what} is `{value}`, not {kind}", where="[tool.loom]")
 
 
 def _table(folder: Path) -> Mapping[str, Any] | None:

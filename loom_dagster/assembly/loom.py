@@ -24,7 +24,7 @@ from loom_dagster.spec import Project, load_mode, load_project
 
 if TYPE_CHECKING:
     from loom_dagster.assembly.plan import Materials
-    from loom_dagster.assembly.prepare import Prepared
+    from loom_dagster.assembly.prepared import Prepared
     from loom_dagster.assembly.report import Report
     from loom_dagster.ledger import AnswerLog, Ledger, QuarantineEntry
     from loom_dagster.pipeline import LoadResult, Outcome, Stop

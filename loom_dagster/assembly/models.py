@@ -17,6 +17,7 @@ _BASE_TOKENS = 256  # for an object: this and
 _FIELD_TOKENS = 256  # this for each of its fields
 _REASONING_TOKENS = 8192  # on top, for models that think before they answer
 _JUDGE_TOKENS = 2048
+_OFFLINE = "offline/"
 
 
 class _Prices(Protocol):
@@ -108,10 +109,18 @@ class Models:
             requests_per_minute=wanted.limits.requests_per_minute,
             tokens_per_minute=wanted.limits.tokens_per_minute,
             structured=wanted.structured_output if related else None,
-            price=_price(wanted) if own else None,
+            price=self._price(name),
             on_too_long=wanted.on_too_long,
             fallbacks=fallbacks,
         )
+
+    def _price(self, name: str) -> Price | None:
+        """As declared: in the YAML for the model that it names, else in the project's settings."""
+        if name.startswith(_OFFLINE):
+            return None
+        of_yaml = self._spec.transform.price if name == self.main and self._options.model is None else None
+        declared = of_yaml or self._settings.prices.get(name)
+        return None if declared is None else Price(input=declared.input / 1e6, output=declared.output / 1e6)
 
     def _provider(self, name: str) -> str:
         return self._prices.provider(name) or name.partition("/")[0]
@@ -126,8 +135,3 @@ def _leaves(fields: Mapping[str, FieldSpec]) -> int:
 def _extra(transform: Transform) -> Mapping[str, Any]:
     extra = {"top_p": transform.top_p, "seed": transform.seed}
     return {name: value for name, value in extra.items() if value is not None}
-
-
-def _price(transform: Transform) -> Price | None:
-    price = transform.price
-    return None if price is None else Price(input=price.input / 1e6, output=price.output / 1e6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from loom_dagster.assembly.models import Models
-from loom_dagster.assembly.prepare import Prepared
+from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured
 from loom_dagster.evaluate import build_panel
@@ -70,8 +71,9 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         ),
         folder=lambda run_id: materials.releases.folder(spec.name, partition, run_id),
         batches=materials.batches or (lambda: parts.source.batches(limit)),
-        gateway=lambda listen, note: Gateway(
+        gateway=lambda listen, note, spend: Gateway(
             materials.store,
+            spend=spend,
             clock=materials.clock,
             prices=ready.prices,
             patience=materials.settings.outage_patience,
@@ -79,11 +81,19 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
             note=note,
         ),
         route=lambda asks, handle: _route(parts, asks, handle, materials),
+        budgets=ready.budgets,
+        warn_above=ready.warn_above,
+        paid=functools.partial(_paid, materials.store),
         pace=Pace(workers=_workers(model, parts.models.judge(None))),
         versions=versions(ready),
         version_rows=_version_rows(prompt, model),
         notes=tuple(str(p) for p in ready.warnings),
     )
+
+
+def _paid(store: AnswerStore, key: bytes, since: float) -> float | None:
+    answer = store.get(key, not_before=since)
+    return None if answer is None else answer.cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

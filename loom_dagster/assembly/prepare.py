@@ -7,91 +7,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from loom_dagster.assembly.model_problems import check_models
 from loom_dagster.assembly.models import Models
+from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import LoomError, Misconfigured, Problem
 from loom_dagster.evaluate import check_evaluators
 from loom_dagster.extract import Source, open_source
-from loom_dagster.gateway import Model, PriceBook, check_model
+from loom_dagster.gateway import PriceBook
 from loom_dagster.load import check_destination
 from loom_dagster.prompts import Prompt, check_value, compile_prompt
-from loom_dagster.records import digest
 from loom_dagster.release import Releases, check_columns
 from loom_dagster.settings import RunOptions, Settings
 from loom_dagster.spec import PipelineFile, load_mode
-from loom_dagster.spec.models import FieldSpec, JudgedSpec, Pipeline
+from loom_dagster.spec.models import FieldSpec, Pipeline
 from loom_dagster.transform import OutputSchema, check_key_fields
 
-__all__ = ["Prepared", "prepare", "source_of"]
+__all__ = ["prepare", "source_of"]
 
 _PIPELINE = "pipeline://"
 T = TypeVar("T")
-
-
-@dataclass(kw_only=True)
-class Prepared:
-    """A pipeline as far as it could be put together. ``problems`` in the order they were found;
-    what could not be built for one of them is None."""
-
-    file: PipelineFile
-    settings: Settings
-    options: RunOptions
-    prices: PriceBook
-    problems: list[Problem] = field(default_factory=list)
-    prompt: Prompt | None = None
-    fields: Mapping[str, FieldSpec] | None = None
-    schema: OutputSchema | None = None
-    source: Source | None = None
-    models: Models | None = None
-    model: Model | None = None
-
-    @property
-    def spec(self) -> Pipeline:
-        return self.file.spec
-
-    @property
-    def errors(self) -> tuple[Problem, ...]:
-        return tuple(p for p in self.problems if p.level == "error")
-
-    @property
-    def warnings(self) -> tuple[Problem, ...]:
-        return tuple(p for p in self.problems if p.level == "warning")
-
-    def require(self) -> None:
-        """Raises Misconfigured, with every problem, unless the pipeline can run."""
-        if self.errors:
-            n = len(self.errors)
-            raise Misconfigured(
-                f"pipeline `{self.spec.name}` cannot run: {n} problem{'s' if n > 1 else ''}",
-                problems=tuple(self.problems),
-            )
-
-    def fingerprint(self) -> str:
-        """Hex over everything that determines answers: not gates, limits, or where they are loaded."""
-        spec, prompt, models = self.spec, self.prompt, self.models
-        if prompt is None or models is None or self.model is None:
-            raise Misconfigured(f"pipeline `{spec.name}` has problems", problems=tuple(self.problems))
-        second = models.second(self.fields)
-        judges = [
-            [
-                e.model_dump(mode="json", by_alias=True, exclude={"threshold", "weight"}),
-                models.judge(e.model).identity if isinstance(e, JudgedSpec) else None,
-            ]
-            for e in spec.evaluate.evaluators
-        ]
-        return digest(
-            "fingerprint:1",
-            [prompt.digest, prompt.context_digest],
-            [self.model.identity, [m.identity for m in self.model.fallbacks]],
-            None if self.schema is None else self.schema.body,
-            judges,
-            [spec.extract.source, spec.extract.key, spec.load.on_failure, spec.load.retries],
-            [second.identity if second else None, spec.load.fallback and spec.load.fallback.values],
-            [self.options.limit, dict(self.options.params)],
-        ).hex()
 
 
 def prepare(
@@ -118,7 +56,7 @@ def prepare(
     ready.models = _attempt(lambda: Models(spec, settings, options, ready.prices), where("transform", "model"), found)
     if ready.models is not None:
         ready.model = ready.models.transform(ready.fields)
-        _check_models(ready, environ)
+        ready.problems.extend(check_models(ready, environ))
     if options.params:
         # `{{ params.x }}` belongs to extract.query; until there is one, a value would be ignored
         found.append(
@@ -216,27 +154,6 @@ def _check_load(ready: Prepared, columns: list[str]) -> None:
                 )
             if isinstance(value, str):
                 ready.problems.extend(check_value(value, columns, where=place))
-
-
-def _check_models(ready: Prepared, environ: Mapping[str, str]) -> None:
-    models, model, spec = ready.models, ready.model, ready.spec
-    if models is None or model is None:
-        return
-    judged = [models.judge(e.model) for e in spec.evaluate.evaluators if isinstance(e, JudgedSpec)]
-    second = models.second(ready.fields)
-    seen: set[str] = set()
-    for one in (model, *model.fallbacks, *([second] if second else []), *judged):
-        for problem in check_model(one, environ):
-            if problem.what not in seen:
-                seen.add(problem.what)
-                ready.problems.append(
-                    Problem(
-                        what=problem.what,
-                        where=ready.file.where("transform", "model"),
-                        fix=problem.fix,
-                        level=problem.level,
-                    )
-                )
 
 
 def _fields(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from loom_dagster.assembly.plan import Materials, make_plan
-from loom_dagster.assembly.prepare import Prepared
+from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Misconfigured
 from loom_dagster.events import Listener
 from loom_dagster.ledger import Ledger

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from loom_dagster.assembly.prepare import Prepared
+from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Problem
 from loom_dagster.extract import check_source
 from loom_dagster.load import check_destination

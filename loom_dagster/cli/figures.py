@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from loom_dagster.records import dollars
+
 __all__ = ["counted", "dollars", "moment", "release_name", "seconds", "share"]
 
 _MINUTE, _HOUR = 60.0, 3600.0
@@ -12,13 +14,6 @@ _MINUTE, _HOUR = 60.0, 3600.0
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """``1 record``, ``10,000 records``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def dollars(amount: float) -> str:
-    """``$2.34``; small amounts keep two digits that say something: ``$0.00042``."""
-    if amount == 0 or abs(amount) >= 0.1:
-        return f"${amount:,.2f}"
-    return f"${amount:.4f}" if abs(amount) >= 0.001 else f"${amount:.2g}"
 
 
 def seconds(value: float | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loom_dagster.cli.figures import counted, dollars, release_name, seconds, share
 from loom_dagster.cli.terminal import Sign, Terminal
-from loom_dagster.pipeline.outcome import Outcome
+from loom_dagster.pipeline.outcome import BudgetUse, Outcome
 
 __all__ = ["summarise", "verdict"]
 
@@ -54,7 +54,8 @@ def _broken_off(outcome: Outcome) -> tuple[Sign, str] | None:
         left = f"; {counted(counts.deferred, 'record')} deferred" if counts.deferred else ""
         return "warn", f"Interrupted{left}. The run can be continued: give the same command again"
     if outcome.stopped_by:
-        return "bad", f"Stopped: {outcome.stopped_by}"
+        left = f"; {counted(counts.deferred, 'record')} deferred" if outcome.stopped_kind == "budget" else ""
+        return "bad", f"Stopped: {outcome.stopped_by}{left}"
     if outcome.status == "failed":
         return "bad", f"Failed: {outcome.verdict.reason}"
     if outcome.status == "deferred":
@@ -191,12 +192,20 @@ def _cost(outcome: Outcome, terminal: Terminal) -> None:
     ]
     tokens = f"{spending.input_tokens:,} tokens in, {spending.output_tokens:,} out"
     rows.append(("Calls:", f"{spending.calls:,} ({tokens})"))
+    rows.extend((f"Budget, {budget.name}:", _used(budget)) for budget in spending.budgets)
     if spending.reused:
         rows.append(
             ("Saved:", f"by the answer store, {counted(spending.reused, 'answer')} not paid for again")
         )
     terminal.table(rows, indent="  ")
     terminal.line()
+
+
+def _used(budget: BudgetUse) -> str:
+    text = f"{dollars(budget.spent + budget.unconfirmed)} of {dollars(budget.limit)}"
+    if budget.unconfirmed:
+        text += f", {dollars(budget.unconfirmed)} of it unconfirmed (calls whose end is not known)"
+    return text
 
 
 def _performance(outcome: Outcome, terminal: Terminal) -> None:

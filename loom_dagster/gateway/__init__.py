@@ -1,5 +1,6 @@
 """Every model call: store, limits, breaker, retries, provider."""
 
+from loom_dagster.gateway.charge import Spend
 from loom_dagster.gateway.gateway import Gateway
 from loom_dagster.gateway.keys import question_key
 from loom_dagster.gateway.lanes import check_model
@@ -27,6 +28,7 @@ __all__ = [
     "Price",
     "PriceBook",
     "Question",
+    "Spend",
     "Timeouts",
     "check_model",
     "question_key",

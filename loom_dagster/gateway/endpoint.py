@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured, Outage, Permanent, Transient
 from loom_dagster.gateway.breaker import Breaker
+from loom_dagster.gateway.charge import Charge
 from loom_dagster.gateway.failures import Rejected, Throttled
 from loom_dagster.gateway.lane import Reply
 from loom_dagster.gateway.limiter import Limiter
@@ -28,15 +29,18 @@ class Endpoint:
         self._probation = Probation(name)
         self._stopped: Misconfigured | None = None
 
-    async def call(self, send: Callable[[], Awaitable[Reply]], *, max_attempts: int, tokens: int) -> Reply:
-        """The reply to ``send``, tried up to ``max_attempts`` times. ``tokens``: about how many it sends.
+    async def call(
+        self, send: Callable[[], Awaitable[Reply]], charge: Charge, *, max_attempts: int, tokens: int
+    ) -> Reply:
+        """The reply to ``send``, tried up to ``max_attempts`` times; ``charge`` then holds what is to be
+        settled for it. ``tokens``: about how many it sends.
 
-        Raises Transient (tries used up, though others succeed), Outage, Permanent, Misconfigured.
+        Raises OverBudget, Transient (tries used up, though others succeed), Outage, Permanent, Misconfigured.
         """
         effort = Effort(max_attempts)
         while True:
             try:
-                return await self._attempt(send, effort, tokens)
+                return await self._attempt(send, charge, effort, tokens)
             except Outage:
                 raise
             except Rejected as error:
@@ -51,7 +55,19 @@ class Endpoint:
                     raise
             await self._clock.sleep(wait)
 
-    async def _attempt(self, send: Callable[[], Awaitable[Reply]], effort: Effort, tokens: int) -> Reply:
+    async def _attempt(
+        self, send: Callable[[], Awaitable[Reply]], charge: Charge, effort: Effort, tokens: int
+    ) -> Reply:
+        await charge.hold()  # before the slot, so that no slot is idle while it is written
+        try:
+            return await self._with_slot(send, charge, effort, tokens)
+        except BaseException as error:
+            charge.failed(error)
+            raise
+
+    async def _with_slot(
+        self, send: Callable[[], Awaitable[Reply]], charge: Charge, effort: Effort, tokens: int
+    ) -> Reply:
         limiter, breaker = self._limiter, self._breaker
         ticket = await limiter.acquire(tokens)
         try:
@@ -59,6 +75,7 @@ class Endpoint:
             try:
                 if self._stopped is not None:
                     raise self._stopped
+                charge.sent()
                 started = self._clock.monotonic()
                 reply = await send()
             except Transient as error:

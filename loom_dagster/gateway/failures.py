@@ -18,13 +18,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from loom_dagster.errors import LoomError, Misconfigured, Permanent, Transient
 
-__all__ = ["Place", "Rejected", "Throttled", "Unreachable", "from_status", "retry_after", "unreachable"]
+__all__ = [
+    "Place",
+    "Rejected",
+    "Throttled",
+    "Unreachable",
+    "from_status",
+    "maybe_paid",
+    "retry_after",
+    "unreachable",
+]
+
+E = TypeVar("E", bound=LoomError)
 
 _QUOTA = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _FILTER = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
@@ -110,6 +121,12 @@ def unreachable(place: Place, error: BaseException, kind: str = "connection") ->
     return Unreachable(
         f"{place} cannot be reached", why=place.scrub(str(error) or type(error).__name__), kind=kind
     )
+
+
+def maybe_paid(error: E) -> E:
+    """``error``, marked: the provider got the request and may charge for it."""
+    error.maybe_paid = True
+    return error
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

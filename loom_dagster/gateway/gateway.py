@@ -1,4 +1,4 @@
-"""Every model call goes through here: store, then limits, breaker and retries, then a provider.
+"""Every model call goes through here: store, then limits, breaker, budget and retries, then a provider.
 
 An answer is in the store before anybody sees it, also one that turns out to be of no use (refused,
 cut short): it was paid for, and the next run reads it instead of paying again.
@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from loom_dagster.clock import Clock, SystemClock
-from loom_dagster.errors import Misconfigured, Outage, Permanent, Transient
+from loom_dagster.errors import Misconfigured, Outage, OverBudget, Permanent, Transient
+from loom_dagster.gateway.charge import Charge, Spend, Unlimited, worst_case
 from loom_dagster.gateway.endpoint import Endpoint
 from loom_dagster.gateway.keys import model_prefix, question_key
 from loom_dagster.gateway.lane import Closes, Lane, Reply
@@ -48,7 +49,7 @@ class _Way:
 class Gateway:
     """Answers questions. One event loop; entered for the length of a run.
 
-    ``listen`` is told of every answer, paid for or from the store; ``note`` of what people should
+    ``spend`` keeps the budgets (none: there are none). ``listen`` is told of every answer, paid for or from the store; ``note`` of what people should
     know (an outage, a prompt that was cut). ``patience`` in seconds: how long an outage is waited out.
     """
 
@@ -56,6 +57,7 @@ class Gateway:
         self,
         store: AnswerStore,
         *,
+        spend: Spend | None = None,
         clock: Clock | None = None,
         prices: PriceBook | None = None,
         patience: float = 120.0,
@@ -64,6 +66,7 @@ class Gateway:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._store, self._clock, self._prices = store, clock or SystemClock(), prices or PriceBook.load()
+        self._spend = spend or Unlimited()
         self._patience, self._listen, self._note, self._environ = patience, listen, note, environ
         self._ways: dict[int, tuple[Model, _Way]] = {}
         self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
@@ -102,6 +105,8 @@ class Gateway:
         for model in (question.model, *question.model.fallbacks):
             try:
                 return await self._ask(model, question)
+            except OverBudget:
+                raise  # a cheaper model is not what was asked for
             except Transient as error:  # Outage too
                 failures.append(error)
             except Permanent as error:
@@ -151,7 +156,7 @@ class Gateway:
                 self._tasks.discard(task)
 
     async def _pay(self, model: Model, way: _Way, key: bytes, question: Question) -> Answer:
-        reply = await self._call(model, way, question)
+        reply, charge = await self._call(model, way, key, question)
         answer = Answer(
             key=key,
             model=model.name,
@@ -162,11 +167,15 @@ class Gateway:
             latency=reply.latency,
             simulated=reply.simulated,
         )
-        await self._store.put(answer, question.origin)
+        try:
+            await self._store.put(answer, question.origin)
+        finally:
+            charge.paid(answer.cost or 0.0)
         return answer
 
-    async def _call(self, model: Model, way: _Way, question: Question) -> Reply:
-        """One reply; a prompt that is too long for the model is cut where that is wanted."""
+    async def _call(self, model: Model, way: _Way, key: bytes, question: Question) -> tuple[Reply, Charge]:
+        """One reply, and what is to be settled for it; a prompt that is too long for the model is cut where
+        that is wanted."""
         messages: Sequence[Message] = question.messages
         share = None if way.window is None else excess(messages, way.window)
         for _ in range(_CUTS):
@@ -174,12 +183,16 @@ class Gateway:
                 messages = self._cut(model, way, question, messages, share)
             send = functools.partial(way.lane.send, question, messages)
             tokens = estimate(messages) if model.tokens_per_minute else 0
+            worst = worst_case(way.price, messages, question.schema, model.max_tokens) if self._spend.limited else 0.0
+            charge = Charge(self._spend, key, worst)
             try:
-                return await way.endpoint.call(send, max_attempts=model.max_attempts, tokens=tokens)
+                reply = await way.endpoint.call(send, charge, max_attempts=model.max_attempts, tokens=tokens)
             except Permanent as error:
                 if error.kind != "too_long" or model.on_too_long != "truncate":
                     raise
                 share = share_that_fits(error)
+            else:
+                return reply, charge
         raise _too_long(model, way)
 
     def _cut(
@@ -213,6 +226,13 @@ class Gateway:
             )
             endpoint = Endpoint(name, limiter, clock=self._clock, patience=self._patience, note=self._note)
             self._endpoints[where] = endpoint
+        price = model.price or self._prices.price(model.name)
+        if price is None and self._spend.limited:
+            raise Misconfigured(
+                f"the price of `{model.name}` is not known, and there is a budget to keep",
+                fix="declare it in `transform.price`, or under [tool.loom.prices]",
+                kind="unknown_price",
+            )
         window = self._prices.context_window(model.name)
         lane = lane_for(model, self._prices, self._environ, self._http)
         if isinstance(lane, Closes):
@@ -221,7 +241,7 @@ class Gateway:
             lane,
             endpoint,
             model_prefix(model),
-            model.price or self._prices.price(model.name),
+            price,
             window,
         )
         self._ways[id(model)] = (model, way)  # the model is kept, so that its id stays its own

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from loom_dagster.errors import LoomError, Misconfigured, Permanent, Transient
-from loom_dagster.gateway.failures import Place, from_status, unreachable
+from loom_dagster.gateway.failures import Place, from_status, maybe_paid, unreachable
 from loom_dagster.gateway.lane import Reply
 from loom_dagster.gateway.question import Message, Model, Question
 from loom_dagster.records import Usage
@@ -65,24 +65,26 @@ class LiteLLM:
             async with asyncio.timeout(model.timeouts.total):
                 answer = await litellm.acompletion(**arguments)
         except TimeoutError:
-            raise Transient(f"{self._place} did not answer in time", kind="timeout") from None
+            late = Transient(f"{self._place} did not answer in time", kind="timeout")
+            raise maybe_paid(late) from None
         except Exception as error:  # noqa: BLE001 - whatever a provider of litellm raises
             raise self._classified(error) from None  # the chain would hold the request with its key
         try:
             return _reply(answer)
         except (AttributeError, LookupError, TypeError):
-            raise Transient(f"{self._place} gave something that is no completion", kind="bad_body") from None
+            senseless = Transient(f"{self._place} gave something that is no completion", kind="bad_body")
+            raise maybe_paid(senseless) from None
 
     def _classified(self, error: Exception) -> LoomError:
         """By status first: litellm's classes do not tell a used-up quota from too many requests."""
         status = getattr(error, "status_code", None)
         name = type(error).__name__
         if name == "Timeout":
-            return Transient(f"{self._place} did not answer in time", kind="timeout")
+            return maybe_paid(Transient(f"{self._place} did not answer in time", kind="timeout"))
         if name == "APIConnectionError" or status is None:
             if name in {"ImportError", "ModuleNotFoundError", "ValueError", "TypeError"}:
                 return Misconfigured(f"{self._place} cannot be asked", why=self._place.scrub(str(error)))
-            return unreachable(self._place, error)
+            return maybe_paid(unreachable(self._place, error))
         if name == "AuthenticationError":
             status = 401
         if name == "ContextWindowExceededError":

@@ -17,7 +17,7 @@ import orjson
 from yarl import URL
 
 from loom_dagster.errors import LoomError, Misconfigured, Transient
-from loom_dagster.gateway.failures import Place, from_status, unreachable
+from loom_dagster.gateway.failures import Place, from_status, maybe_paid, unreachable
 from loom_dagster.gateway.lane import Reply
 from loom_dagster.gateway.question import Message, Model, Question
 from loom_dagster.records import Usage
@@ -110,13 +110,14 @@ class OpenAIWire:
         if isinstance(error, aiohttp.ConnectionTimeoutError):
             return unreachable(place, error, kind="timeout")
         if isinstance(error, TimeoutError):
-            return Transient(f"{place} did not answer in time", kind="timeout")
+            return maybe_paid(Transient(f"{place} did not answer in time", kind="timeout"))
         if isinstance(error, aiohttp.ClientPayloadError):
-            return Transient(f"{place} cut its answer short", kind="bad_body")
+            return maybe_paid(Transient(f"{place} cut its answer short", kind="bad_body"))
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL | ValueError):
             why = place.scrub(str(error))
             return Misconfigured(f"{place} cannot be asked", why=why, fix="check `api_base`")
-        return unreachable(place, error)
+        lost = unreachable(place, error)
+        return lost if isinstance(error, aiohttp.ClientConnectorError) else maybe_paid(lost)
 
     def _body(self, question: Question, messages: Sequence[Message]) -> Mapping[str, Any]:
         body = {**self._fixed, "messages": list(messages)}
@@ -160,10 +161,12 @@ class OpenAIWire:
             code = None
         if isinstance(code, int) and 400 <= code < 600:
             return from_status(self._place, code, content, {})
-        return Transient(
-            f"{self._place} answered 200 with something that is no completion",
-            why=self._place.scrub(content[:80].decode("utf-8", "replace")) or "an empty body",
-            kind="bad_body",
+        return maybe_paid(
+            Transient(
+                f"{self._place} answered 200 with something that is no completion",
+                why=self._place.scrub(content[:80].decode("utf-8", "replace")) or "an empty body",
+                kind="bad_body",
+            )
         )
 
 

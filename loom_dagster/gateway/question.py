@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from loom_dagster.records import Answer, digest
+from loom_dagster.records import Answer, digest, to_json
 
 __all__ = [
     "AnswerSchema",
@@ -90,6 +90,11 @@ class AnswerSchema:
     @functools.cached_property
     def digest(self) -> bytes:
         return digest(self.body)
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Bytes of its JSON."""
+        return len(to_json(self.body))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

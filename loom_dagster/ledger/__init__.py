@@ -8,24 +8,37 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from loom_dagster.ledger.rows import IndexRow, QuarantineEntry, RunHandle, RunRow, SnapshotRow, VersionRow
+from loom_dagster.ledger.rows import (
+    Budgets,
+    BudgetUse,
+    IndexRow,
+    QuarantineEntry,
+    RunHandle,
+    RunRow,
+    SnapshotRow,
+    VersionRow,
+)
 
 if TYPE_CHECKING:
     from loom_dagster.ledger.answers import AnswerLog
     from loom_dagster.ledger.ledger import Ledger
+    from loom_dagster.ledger.spend_log import SpendLog
 
 __all__ = [
     "AnswerLog",
+    "BudgetUse",
+    "Budgets",
     "IndexRow",
     "Ledger",
     "QuarantineEntry",
     "RunHandle",
     "RunRow",
     "SnapshotRow",
+    "SpendLog",
     "VersionRow",
 ]
 
-_LATE = {"AnswerLog": "answers", "Ledger": "ledger"}
+_LATE = {"AnswerLog": "answers", "Ledger": "ledger", "SpendLog": "spend_log"}
 
 
 def __getattr__(name: str) -> Any:

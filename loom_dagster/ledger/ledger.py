@@ -16,7 +16,17 @@ from loom_dagster.clock import Clock, SystemClock
 from loom_dagster.ledger import leases, quarantine, runs, snapshots
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.migrations import migrate
-from loom_dagster.ledger.rows import IndexRow, QuarantineEntry, RunHandle, RunRow, SnapshotRow, VersionRow
+from loom_dagster.ledger.rows import (
+    Budgets,
+    IndexRow,
+    QuarantineEntry,
+    RunHandle,
+    RunRow,
+    SnapshotRow,
+    VersionRow,
+)
+from loom_dagster.ledger.spend import Stored
+from loom_dagster.ledger.spend_log import SpendLog
 from loom_dagster.ledger.tables import evaluations, run_metrics, versions
 
 __all__ = ["Ledger"]
@@ -63,7 +73,7 @@ class Ledger:
         now = self._clock.now()
         with self._database.writing() as connection:
             leases.refuse_if_taken(connection, pipeline, partition, now)
-            run_id, started_at, resumed = runs.begin(
+            run_id, started_at, resumed, allowance = runs.begin(
                 connection,
                 pipeline,
                 partition,
@@ -83,6 +93,7 @@ class Ledger:
             resumed=resumed,
             started_at=started_at,
             token=token,
+            allowance=allowance,
         )
 
     def heartbeat(self, run: RunHandle) -> None:
@@ -111,12 +122,14 @@ class Ledger:
         quarantine_rows: Iterable[IndexRow] = (),
         passed: Iterable[str] = (),
         saw_everything: bool = False,
+        budget_used_up: bool = False,
     ) -> None:
         """Everything that came of a run, in one transaction; gives the lease back.
 
         ``status`` deferred and interrupted leave the run open. ``evaluations``: fields of
         ScoreSummary. ``passed``: ids whose quarantine entries are resolved by this run.
         ``saw_everything``: what is still in quarantine from before is gone from the source.
+        ``budget_used_up``: the next start of this run has its budget anew.
         Raises Misconfigured (kind ``lease``) when the lease is lost; nothing is kept then.
         """
         if status not in runs.STATUSES:
@@ -133,6 +146,7 @@ class Ledger:
                 scores=evaluations,
                 seen=versions,
                 now=now,
+                budget_used_up=budget_used_up,
             )
             if snapshot is not None:
                 snapshots.keep(connection, snapshot)
@@ -143,6 +157,10 @@ class Ledger:
                 if saw_everything:
                     quarantine.close_older(*slot, run.run_id, now)
             leases.give_back(connection, run)
+
+    def spend(self, run: RunHandle, budgets: Budgets, stored: Stored) -> SpendLog:
+        """The money of a run; the caller closes it. ``stored`` looks answers up, to know what killed runs paid."""
+        return SpendLog(self._database, run, budgets, stored, clock=self._clock)
 
     def open_run(self, pipeline: str, partition: str = "") -> RunRow | None:
         """The run that the next start would continue, if its fingerprint is the same."""

@@ -58,7 +58,20 @@ _SNAPSHOTS: Step = (
         PRIMARY KEY (pipeline, partition, record_id))""",
 )
 
-MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS)
+_SPEND: Step = (
+    "ALTER TABLE runs ADD COLUMN allowance INTEGER NOT NULL DEFAULT 0",
+    """CREATE TABLE spend (
+        run_id VARCHAR NOT NULL REFERENCES runs (run_id), allowance INTEGER NOT NULL, day VARCHAR NOT NULL,
+        pipeline VARCHAR NOT NULL, spent BIGINT NOT NULL, unconfirmed BIGINT NOT NULL,
+        PRIMARY KEY (run_id, allowance, day))""",
+    "CREATE INDEX spend_of_day ON spend (day, pipeline)",
+    """CREATE TABLE reservations (
+        token VARCHAR NOT NULL PRIMARY KEY, run_id VARCHAR NOT NULL REFERENCES runs (run_id),
+        allowance INTEGER NOT NULL, pipeline VARCHAR NOT NULL, host VARCHAR NOT NULL, pid INTEGER NOT NULL,
+        process_start VARCHAR NOT NULL, amount BIGINT NOT NULL, calls VARCHAR NOT NULL, beat_at VARCHAR NOT NULL)""",
+)
+
+MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS, _SPEND)
 
 
 def migrate(database: Database, clock: Clock, steps: Sequence[Step] = MIGRATIONS) -> None:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-__all__ = ["IndexRow", "QuarantineEntry", "RunHandle", "RunRow", "SnapshotRow", "VersionRow"]
+__all__ = ["BudgetUse", "Budgets", "IndexRow", "QuarantineEntry", "RunHandle", "RunRow", "SnapshotRow", "VersionRow"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHandle:
     """A run that is going on and holds the lease of its pipeline and partition. ``resumed`` when
-    it continues one that did not end. ``token`` proves the lease."""
+    it continues one that did not end. ``token`` proves the lease. ``allowance`` counts how often the run has
+    used up its budget and was started again: each start after that has the budget anew."""
 
     run_id: str
     pipeline: str
@@ -22,6 +23,7 @@ class RunHandle:
     resumed: bool
     started_at: datetime
     token: str = field(repr=False)
+    allowance: int = 0
 
     @property
     def salt(self) -> str:
@@ -45,6 +47,7 @@ class RunRow:
     resumes: int
     dagster_run_id: str | None
     outcome: Mapping[str, Any] | None
+    allowance: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,3 +112,29 @@ class QuarantineEntry:
     resolved_at: datetime | None
     resolution: str | None
     resolved_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budgets:
+    """The most that may be spent, in USD: by one run, by the pipeline in a day, by the project in a
+    month (UTC). None: no limit."""
+
+    run: float | None = None
+    day: float | None = None
+    month: float | None = None
+
+    def limits(self) -> dict[str, float]:
+        """By name, those that are set."""
+        every = {"run": self.run, "day": self.day, "month": self.month}
+        return {name: limit for name, limit in every.items() if limit is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetUse:
+    """How far a budget is used, in USD. ``name``: run, day or month. ``unconfirmed``, beside ``spent``: calls
+    whose outcome is not known, at the most they can have cost."""
+
+    name: str
+    limit: float
+    spent: float
+    unconfirmed: float

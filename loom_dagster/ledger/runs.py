@@ -38,8 +38,8 @@ def begin(
     dagster_run_id: str | None,
     now: datetime,
     luck: float,
-) -> tuple[str, datetime, bool]:
-    """Run id, start, and whether an open run is continued. Any other open run is superseded."""
+) -> tuple[str, datetime, bool, int]:
+    """Run id, start, whether an open run is continued, and its allowance. Any other open run is superseded."""
     unfinished = open_run(connection, pipeline, partition)
     if unfinished is not None and unfinished.fingerprint == fingerprint and not fresh:
         connection.execute(
@@ -52,7 +52,7 @@ def begin(
                 finished_at=None,
             )
         )
-        return unfinished.run_id, unfinished.started_at, True
+        return unfinished.run_id, unfinished.started_at, True, unfinished.allowance
     connection.execute(
         update(runs)
         .where(runs.c.pipeline == pipeline, runs.c.partition == partition, runs.c.status.in_(OPEN))
@@ -70,9 +70,10 @@ def begin(
             started_at=now,
             resumes=0,
             dagster_run_id=dagster_run_id,
+            allowance=0,
         )
     )
-    return run_id, now, False
+    return run_id, now, False, 0
 
 
 def finish(
@@ -85,12 +86,18 @@ def finish(
     scores: Iterable[Mapping[str, Any]],
     seen: Iterable[VersionRow],
     now: datetime,
+    budget_used_up: bool,
 ) -> None:
     """Keep what is known of a run; what an earlier attempt at it left is replaced."""
     connection.execute(
         update(runs)
         .where(runs.c.run_id == run_id)
-        .values(status=status, finished_at=now, outcome=dict(outcome))
+        .values(
+            status=status,
+            finished_at=now,
+            outcome=dict(outcome),
+            allowance=runs.c.allowance + int(budget_used_up),
+        )
     )
     for table in (run_metrics, evaluations):
         connection.execute(delete(table).where(table.c.run_id == run_id))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Boolean, Column, Float, Integer, MetaData, String, Table, TypeDecorator
+from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, MetaData, String, Table, TypeDecorator
 from sqlalchemy.engine import Dialect
 
 from loom_dagster.records import to_json
@@ -17,10 +17,12 @@ __all__ = [
     "leases",
     "metadata",
     "quarantine",
+    "reservations",
     "run_metrics",
     "runs",
     "schema_version",
     "snapshots",
+    "spend",
     "versions",
 ]
 
@@ -74,6 +76,7 @@ runs = Table(
     Column("resumes", Integer, nullable=False),
     Column("dagster_run_id", String),
     Column("outcome", Json),
+    Column("allowance", Integer, nullable=False),
 )
 
 leases = Table(
@@ -159,4 +162,30 @@ quarantine = Table(
     Column("resolved_at", Moment),
     Column("resolution", String),
     Column("resolved_by", String),
+)
+
+spend = Table(
+    "spend",
+    metadata,
+    Column("run_id", String, primary_key=True),
+    Column("allowance", Integer, primary_key=True),
+    Column("day", String, primary_key=True),
+    Column("pipeline", String, nullable=False),
+    Column("spent", BigInteger, nullable=False),
+    Column("unconfirmed", BigInteger, nullable=False),
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("token", String, primary_key=True),
+    Column("run_id", String, nullable=False),
+    Column("allowance", Integer, nullable=False),
+    Column("pipeline", String, nullable=False),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process_start", String, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("calls", String, nullable=False),
+    Column("beat_at", Moment, nullable=False),
 )

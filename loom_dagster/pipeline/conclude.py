@@ -7,14 +7,14 @@ is open and is repeated; killed after it, the run has ended.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from loom_dagster.errors import LoomError
-from loom_dagster.ledger import IndexRow, Ledger, RunHandle, SnapshotRow
+from loom_dagster.errors import LoomError, OverBudget
+from loom_dagster.ledger import BudgetUse, IndexRow, Ledger, RunHandle, SnapshotRow
 from loom_dagster.pipeline.outcome import Counts, Outcome, Status, Verdict
 from loom_dagster.pipeline.plan import Base, Plan
 from loom_dagster.pipeline.tally import Tally
@@ -32,6 +32,7 @@ class Ended:
     stopped_by: LoomError | None
     seconds: Mapping[str, float]
     notes: Sequence[str]
+    budgets: Sequence[BudgetUse] = ()
 
 
 def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now: datetime) -> Outcome:
@@ -61,7 +62,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         quarantine_path="" if written is None else str(written.quarantine),
         data_version="" if written is None else written.data_version,
         scores=tally.scores(),
-        spending=tally.spending(),
+        spending=replace(tally.spending(), budgets=tuple(ended.budgets)),
         seconds=ended.seconds,
         versions={**plan.versions, "models_used": [name for name, _ in tally.models.most_common()]},
         columns=() if written is None else tuple(written.columns),
@@ -70,7 +71,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         reasons=dict(tally.reasons.most_common()),
         notes=ended.notes,
         stopped_by=_stopped_by(plan, ended),
-        stopped_kind=None if ended.stopped_by is None else "misconfigured",
+        stopped_kind=_stopped_kind(ended),
     )
     ledger.finish_run(
         handle,
@@ -83,6 +84,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         quarantine_rows=() if written is None else _index(written.quarantine, handle.run_id),
         passed=() if written is None else _passed_again(written.transformed, plan, ledger),
         saw_everything=not plan.trial and not counts.deferred and plan.base is None,
+        budget_used_up=isinstance(ended.stopped_by, OverBudget) and ended.stopped_by.budget == "run",
     )
     return outcome
 
@@ -95,6 +97,12 @@ def _stopped_by(plan: Plan, ended: Ended) -> str | None:
     if plan.base is not None and ended.tally.deferred:
         return f"{ended.tally.deferred} records could not be tried again and stay in quarantine"
     return None
+
+
+def _stopped_kind(ended: Ended) -> str | None:
+    if ended.stopped_by is None:
+        return None
+    return "budget" if isinstance(ended.stopped_by, OverBudget) else "misconfigured"
 
 
 def _snapshot(outcome: Outcome, written: Written, plan: Plan, now: datetime) -> SnapshotRow:

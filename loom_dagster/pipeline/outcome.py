@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from loom_dagster.ledger import BudgetUse
 from loom_dagster.release.verdict import Counts, Verdict
 
-__all__ = ["Counts", "LoadResult", "Outcome", "ScoreSummary", "Spending", "Status", "Verdict"]
+__all__ = ["BudgetUse", "Counts", "LoadResult", "Outcome", "ScoreSummary", "Spending", "Status", "Verdict"]
 
 Status = Literal["succeeded", "held", "deferred", "interrupted", "failed"]
 
@@ -35,7 +36,8 @@ class ScoreSummary:
 class Spending:
     """Money and calls, of this run only: an answer from the store costs nothing. ``cost`` in USD by
     stage (``transform``, ``evaluate``); ``unpriced`` counts paid calls of unknown price; latency in
-    seconds over paid transform calls, None when there were none."""
+    seconds over paid transform calls, None when there were none; ``budgets``: how far each is used, by all
+    that counts towards it."""
 
     cost: Mapping[str, float] = field(default_factory=dict)
     calls: int = 0
@@ -46,6 +48,7 @@ class Spending:
     p50: float | None = None
     p95: float | None = None
     p99: float | None = None
+    budgets: Sequence[BudgetUse] = ()
 
     @property
     def total(self) -> float:
@@ -67,8 +70,8 @@ class LoadResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One run, whole. ``exit_code``: 0 all promises kept, 1 gate or conservation failed, 2
-    configuration, 130 interrupted."""
+    """One run, whole. ``exit_code``: 0 all promises kept, 1 gate, budget or conservation failed, 2
+    configuration, 130 interrupted. ``stopped_kind``: misconfigured or budget."""
 
     run_id: str
     pipeline: str

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from loom_dagster.gateway import Asks, Question
-from loom_dagster.ledger import RunHandle, VersionRow
+from loom_dagster.gateway import Asks, Question, Spend
+from loom_dagster.ledger import Budgets, RunHandle, VersionRow
 from loom_dagster.pipeline.route import Route
 from loom_dagster.pipeline.stream import Pace
 from loom_dagster.records import Answer, Batch
@@ -40,7 +40,8 @@ class Plan:
 
     ``batches`` reads the source from its beginning; ``gateway`` is entered for the length of the
     run and tells of every answer and of what people should know; ``route`` is the way of a record
-    through it. ``partition`` is "~trial" for trial runs, which are never released. ``base`` is set when
+    through it. ``budgets`` are kept; a run that costs more than ``warn_above`` USD only says so. ``paid``
+    finds the price of a stored answer. ``partition`` is "~trial" for trial runs, which are never released. ``base`` is set when
     records of the quarantine are tried again.
     """
 
@@ -58,8 +59,11 @@ class Plan:
     folder: Callable[[str], Path]
     stamp: Callable[[str], Stamp]
     batches: Callable[[], Iterator[Batch]]
-    gateway: Callable[[Heard, Noted], AbstractAsyncContextManager[Asks]]
+    gateway: Callable[[Heard, Noted, Spend], AbstractAsyncContextManager[Asks]]
     route: Callable[[Asks, RunHandle], Route]
+    budgets: Budgets = field(default_factory=Budgets)
+    warn_above: float | None = None
+    paid: Callable[[bytes, float], float | None] = lambda key, since: None
     pace: Pace = field(default_factory=Pace)
     versions: Mapping[str, Any] = field(default_factory=dict)
     version_rows: Sequence[VersionRow] = ()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from loom_dagster.errors import LoomError, Misconfigured, Outage, Permanent
+from loom_dagster.errors import LoomError, Misconfigured, Outage, OverBudget, Permanent
 from loom_dagster.evaluate import Case, Evaluation
 from loom_dagster.records import Answer, Passed, Quarantined, Record, Stage
 from loom_dagster.transform import Transformed
@@ -63,13 +63,15 @@ class OnFailure:
 @dataclass(kw_only=True)
 class Route:
     """Settles records one by one. ``samples`` holds, for records that are tried again, how many
-    answers were had before. ``stopped_by`` is set by the first error that stops the run."""
+    answers were had before. ``stopped_by`` is set by the first error that stops the run, ``over_budget`` by
+    the last one for which there was no money: records whose answers are in the store go on."""
 
     transform: Transforms
     judges: Judges
     on_failure: OnFailure = OnFailure()
     samples: Mapping[str, int] = field(default_factory=dict)
     stopped_by: Misconfigured | None = None
+    over_budget: OverBudget | None = None
 
     async def settle(self, record: Record) -> Fate:
         """The fate of ``record``. Never raises for anything that is about the record."""
@@ -78,6 +80,8 @@ class Route:
         try:
             return await self._settle(record)
         except Outage as error:
+            if isinstance(error, OverBudget):
+                self.over_budget = error
             return _deferred(record, error)
         except Misconfigured as error:
             if self.stopped_by is None:

@@ -11,14 +11,13 @@ Killed at any point, the next start repeats it with the answers that are already
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from loom_dagster.clock import Clock
 from loom_dagster.errors import LoomError, Misconfigured
 from loom_dagster.events import Listener, Note, Progress, RunStarted, StageDone
-from loom_dagster.ledger import Ledger, RunHandle
+from loom_dagster.ledger import Ledger, RunHandle, SpendLog
 from loom_dagster.pipeline.conclude import Ended, conclude
 from loom_dagster.pipeline.outcome import Outcome
 from loom_dagster.pipeline.plan import Plan
@@ -26,6 +25,7 @@ from loom_dagster.pipeline.route import Route
 from loom_dagster.pipeline.stop import Stop
 from loom_dagster.pipeline.stream import Streamed, stream
 from loom_dagster.pipeline.tally import Tally
+from loom_dagster.records import dollars
 from loom_dagster.release import SnapshotWriter, Written
 
 __all__ = ["run"]
@@ -40,6 +40,20 @@ class _Telling:
     pipeline: str
     listen: Listener
     notes: dict[str, None]
+
+    def started(self, plan: Plan, handle: RunHandle) -> None:
+        self.listen(
+            RunStarted(
+                pipeline=plan.pipeline,
+                version=plan.version,
+                run_id=handle.run_id,
+                resumed=handle.resumed,
+                model=plan.model,
+                simulated=plan.simulated,
+            )
+        )
+        for text in plan.notes:
+            self.note(text)
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -86,7 +100,8 @@ def run(
         dagster_run_id=dagster_run_id,
     )
     try:
-        return _run(plan, handle, ledger, listen=listen, stop=stop, clock=clock)
+        with ledger.spend(handle, plan.budgets, plan.paid) as spend:
+            return _run(plan, handle, ledger, spend, listen=listen, stop=stop, clock=clock)
     finally:
         ledger.leave_run(handle)
 
@@ -95,6 +110,7 @@ def _run(
     plan: Plan,
     handle: RunHandle,
     ledger: Ledger,
+    spend: SpendLog,
     *,
     listen: Listener,
     stop: Stop,
@@ -102,18 +118,7 @@ def _run(
 ) -> Outcome:
     tally = Tally(plan.evaluators, clock.monotonic)
     telling = _Telling(pipeline=plan.pipeline, listen=listen, notes={})
-    listen(
-        RunStarted(
-            pipeline=plan.pipeline,
-            version=plan.version,
-            run_id=handle.run_id,
-            resumed=handle.resumed,
-            model=plan.model,
-            simulated=plan.simulated,
-        )
-    )
-    for text in plan.notes:
-        telling.note(text)
+    telling.started(plan, handle)
     writer = SnapshotWriter(
         _folder(plan, handle, aside=plan.base is not None),
         source_schema=plan.source_schema,
@@ -124,8 +129,9 @@ def _run(
     began = clock.monotonic()
     try:
         streamed, route = asyncio.run(
-            _stream(plan, handle, writer, tally, telling, stop, beat=lambda: ledger.heartbeat(handle), clock=clock)
+            _stream(plan, handle, ledger, spend, writer, tally, telling, stop, clock=clock)
         )
+        spend.close()
         if streamed.failure is not None:
             raise _source_failed(streamed.failure)
         settled = clock.monotonic() - began
@@ -141,7 +147,8 @@ def _run(
     ended = Ended(
         tally=tally,
         written=written,
-        stopped_by=route.stopped_by,
+        stopped_by=route.stopped_by or route.over_budget,
+        budgets=spend.use(),
         seconds={**seconds, "total": clock.monotonic() - began},
         notes=tuple(telling.notes),
     )
@@ -151,12 +158,13 @@ def _run(
 async def _stream(
     plan: Plan,
     handle: RunHandle,
+    ledger: Ledger,
+    spend: SpendLog,
     writer: SnapshotWriter,
     tally: Tally,
     telling: _Telling,
     stop: Stop,
     *,
-    beat: Callable[[], None],
     clock: Clock,
 ) -> tuple[Streamed, Route]:
     beaten = clock.monotonic()
@@ -164,17 +172,25 @@ async def _stream(
     def on_tick() -> None:
         nonlocal beaten
         telling.progress(tally)
+        _warn(plan, tally, telling)
         if clock.monotonic() - beaten >= _HEARTBEAT:
             beaten = clock.monotonic()
-            beat()
+            ledger.heartbeat(handle)
+            spend.flush()
 
-    async with plan.gateway(tally.listen, telling.note) as gateway:
+    async with plan.gateway(tally.listen, telling.note, spend) as gateway:
         route = plan.route(gateway, handle)
         streamed = await stream(
             plan.batches(), route, writer, tally, stop, pace=plan.pace, on_tick=on_tick, clock=clock
         )
     telling.progress(tally, exhausted=True)
+    _warn(plan, tally, telling)
     return streamed, route
+
+
+def _warn(plan: Plan, tally: Tally, telling: _Telling) -> None:
+    if plan.warn_above is not None and sum(tally.cost.values()) > plan.warn_above:
+        telling.note(f"more was spent than the {dollars(plan.warn_above)} of `cost_budget` (on_budget: warn)")
 
 
 def _folder(plan: Plan, handle: RunHandle, *, aside: bool = False) -> Path:

@@ -24,8 +24,6 @@ _KEYS = (
     ("execution",),
     ("load", "quarantine"),
     ("load", "lineage"),
-    ("monitoring", "cost_budget"),
-    ("monitoring", "on_budget"),
     ("monitoring", "latency_sla"),
     ("monitoring", "quality_threshold"),
     ("monitoring", "alerts"),

@@ -36,6 +36,7 @@ from loom_dagster.spec.evaluators import (
     Similarity,
 )
 from loom_dagster.spec.spellings import (
+    budget_as_mapping,
     evaluate_as_mapping,
     gate_as_mapping,
     lift_gate,
@@ -45,6 +46,7 @@ from loom_dagster.spec.spellings import (
 __all__ = [
     "Alert",
     "Block",
+    "BudgetSpec",
     "Cache",
     "Contains",
     "CustomCriteria",
@@ -252,12 +254,29 @@ class Alert(Block):
     channel: str
 
 
+class BudgetSpec(Block):
+    """The most that may be spent, in USD: by one run, and by the pipeline in a day (UTC)."""
+
+    run: Positive | None = None
+    day: Positive | None = None
+
+
 class Monitoring(Block):
-    cost_budget: Positive | None = None
+    """``on_budget: warn`` only says so when more was spent than ``cost_budget``."""
+
+    cost_budget: Annotated[
+        BudgetSpec, BeforeValidator(budget_as_mapping, json_schema_input_type=BudgetSpec | float)
+    ] = BudgetSpec()
     on_budget: Literal["stop", "warn"] = "stop"
     latency_sla: LatencySla | None = None
     quality_threshold: QualityThreshold | None = None
     alerts: tuple[Alert, ...] = ()
+
+    @model_validator(mode="after")
+    def _warns_of_a_run(self) -> Monitoring:
+        if self.on_budget == "warn" and self.cost_budget.day is not None:
+            raise ValueError("`on_budget: warn` looks at what a run costs; remove `cost_budget.day`")
+        return self
 
 
 class Pipeline(Block):

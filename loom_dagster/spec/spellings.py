@@ -12,6 +12,7 @@ from typing import Any
 __all__ = [
     "FIELD_TYPES",
     "PRESETS",
+    "budget_as_mapping",
     "evaluate_as_mapping",
     "evaluator_as_mapping",
     "field_as_mapping",
@@ -66,6 +67,11 @@ def timeout_as_mapping(value: Any) -> Any:
     if isinstance(value, str | int | float):
         return {"total": value, "read": value}
     return value
+
+
+def budget_as_mapping(value: Any) -> Any:
+    """``cost_budget: 10.00`` is a run's."""
+    return {"run": value} if isinstance(value, str | int | float) else value
 
 
 def gate_as_mapping(value: Any) -> Any:

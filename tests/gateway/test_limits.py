@@ -5,10 +5,13 @@ import asyncio
 import pytest
 
 from loom_dagster.clock import SystemClock
+from loom_dagster.gateway.charge import Charge, Unlimited
 from loom_dagster.gateway.endpoint import Endpoint
 from loom_dagster.gateway.failures import Throttled
 from loom_dagster.gateway.lane import Reply
 from loom_dagster.gateway.limiter import Limiter, Pace
+
+FREE = Charge(Unlimited(), b"", 0.0)
 
 
 async def test_no_more_calls_in_flight_than_configured(asking):
@@ -77,7 +80,7 @@ async def test_the_limit_follows_what_the_provider_takes(clock):
             raise Throttled("429", retry_after=3.0)
         return Reply(text="ok")
 
-    calls = (endpoint.call(send, max_attempts=5, tokens=0) for _ in range(60))
+    calls = (endpoint.call(send, FREE, max_attempts=5, tokens=0) for _ in range(60))
     assert {reply.text for reply in await asyncio.gather(*calls)} == {"ok"}
     assert limiter.limit < 64
     assert any(slept >= 3.0 for slept in clock.sleeps)

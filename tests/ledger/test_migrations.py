@@ -85,7 +85,7 @@ def test_a_step_that_fails_leaves_the_ledger_as_it_was(database, path, clock):
 
 def test_a_ledger_of_newer_code_is_refused(path, clock, database):
     migrate(database, clock, (*MIGRATIONS, ("CREATE TABLE later (a INTEGER)",)))
-    with pytest.raises(Misconfigured, match=r"newer loom-dagster \(schema 3, known here: 2\)") as told:
+    with pytest.raises(Misconfigured, match=r"newer loom-dagster \(schema \d+, known here: \d+\)") as told:
         Ledger(path)
     assert "upgrade" in str(told.value)
 

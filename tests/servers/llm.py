@@ -32,7 +32,8 @@ fails always fails). ``poison``: {text: fault}, for every request whose body hol
 ``status``: every request gets it (an outage). ``record``: keep the last 1000 request bodies in ``server.requests``.
 
 GET /stats: requests, paid (200 answers delivered whole, HTML and cut ones excluded), repeated (a body paid more than once: each
-time after the first), in_flight, max_in_flight, by_status, by_fault, unknown (texts without a label).
+time after the first), in_flight, max_in_flight, by_status, by_fault, unknown (texts without a label), input_tokens and
+output_tokens (of the paid ones).
 POST /control with JSON changes latency, jitter, faults, status, cap, script, poison, mode, retry_after while it runs.
 """
 
@@ -212,6 +213,7 @@ class _Service:
         self._statuses: Counter[int] = Counter()
         self._faults: Counter[str] = Counter()
         self._requests = self._in_flight = self._max = self._unknown = 0
+        self._input_tokens = self._output_tokens = 0
         self._random = random.Random(options.seed)
         self._find = re.compile(options.find) if options.find else None
         self._names = sorted(set(options.labels.values())) if options.labels else []
@@ -239,6 +241,8 @@ class _Service:
             "by_status": {str(k): v for k, v in sorted(self._statuses.items())},
             "by_fault": dict(self._faults),
             "unknown": self._unknown,
+            "input_tokens": self._input_tokens,
+            "output_tokens": self._output_tokens,
         }
 
     def change(self, options: dict[str, Any]) -> None:
@@ -282,12 +286,14 @@ class _Service:
             return self._error(fault, request)
         if fault in {"cut", "close", "html"}:
             return await self._broken(fault, request)
-        payload = self._payload(orjson.loads(body), fault)
+        payload, into, out = self._payload(orjson.loads(body), fault)
         response = web.Response(body=payload, content_type="application/json")
         await response.prepare(request)
         await response.write_eof()
         self._statuses[200] += 1
         self._paid[identity] = self._paid.get(identity, 0) + 1
+        self._input_tokens += into
+        self._output_tokens += out
         return response
 
     def _draw(self, identity: bytes, body: bytes) -> str:
@@ -341,7 +347,7 @@ class _Service:
             request.transport.close()
         return response
 
-    def _payload(self, request: dict[str, Any], fault: str) -> bytes:
+    def _payload(self, request: dict[str, Any], fault: str) -> tuple[bytes, int, int]:
         text, finish, refusal = self._answer(request), "stop", None
         if fault == "wrong_schema":
             text = '{"nonsense": [1, 2, 3]}'
@@ -358,7 +364,7 @@ class _Service:
         size = sum(len(m["content"]) for m in request["messages"])
         into, out = size // 4 + 1, len(text) // 4 + 1
         message = {"role": "assistant", "content": text, "refusal": refusal}
-        return orjson.dumps(
+        body = orjson.dumps(
             {
                 "id": "chatcmpl-1",
                 "object": "chat.completion",
@@ -368,6 +374,7 @@ class _Service:
                 "usage": {"prompt_tokens": into, "completion_tokens": out, "total_tokens": into + out},
             }
         )
+        return body, into, out
 
     def _answer(self, request: dict[str, Any]) -> str:
         if self.options.answer is not None:

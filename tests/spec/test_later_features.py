@@ -27,7 +27,7 @@ DEFAULTS = {
         ({"load": ", lineage: true"}, "`load.lineage`"),
         ({"more": "trigger: {cron: x}"}, "`trigger`"),
         ({"more": "execution: {}"}, "`execution`"),
-        ({"more": "monitoring: {cost_budget: 1}"}, "`monitoring.cost_budget`"),
+        ({"more": "monitoring: {latency_sla: {p95: 1}}"}, "`monitoring.latency_sla`"),
         ({"more": "monitoring: {alerts: []}"}, "`monitoring.alerts`"),
         ({"source": "postgres://a/b"}, "`postgres://` in `extract.source`"),
         ({"source": "postgresql+psycopg2://a/b"}, "`postgresql+psycopg2://` in `extract.source`"),
@@ -44,10 +44,10 @@ def test_a_feature_that_is_not_there_yet_is_refused_by_name(problems_of, change,
 
 def test_typos_beside_such_features_are_still_found(problems_of):
     found = problems_of(
-        PIPELINE.format(**DEFAULTS | {"more": "monitoring: {cost_bugdet: 1, cost_budget: 2}"})
+        PIPELINE.format(**DEFAULTS | {"more": "monitoring: {latency_slo: 1, latency_sla: {}}"})
     )
     assert len(found) == 2
-    assert "did you mean `cost_budget`?" in found[0] + found[1]
+    assert "did you mean `latency_sla`?" in found[0] + found[1]
 
 
 @pytest.mark.parametrize(

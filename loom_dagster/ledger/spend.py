@@ -1,0 +1,181 @@
+"""What was spent, and what is reserved for calls in flight: the tables, and the sums that budgets look at.
+
+Money is counted in whole picodollars (1e-12 USD), so that a million small prices add up exactly. Days and
+months are UTC's. One row of ``spend`` a run and day; one row of ``reservations`` a run that is going on, which
+holds every call whose outcome is not known yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import orjson
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from loom_dagster.ledger.process import Process, is_dead, this_process
+from loom_dagster.ledger.rows import RunHandle
+from loom_dagster.ledger.tables import reservations, spend
+
+__all__ = ["UNIT", "Call", "Stored", "Sums", "add", "hold", "recover", "sums"]
+
+UNIT = 1e-12  # USD
+_SILENT = timedelta(minutes=15)  # no call lasts as long: a run on another host that says nothing has died
+Stored = Callable[[bytes, float], float | None]
+"""What was paid for the answer with this key, if it was stored at or after this moment (UNIX seconds)."""
+
+
+class Call(NamedTuple):
+    """One call in flight: its worst-case price, and as JSON the key of its answer, its price, and when it
+    was reserved (UNIX seconds). Written once, since it is kept with every change until it ends."""
+
+    amount: int
+    text: str
+
+    @classmethod
+    def of(cls, key: bytes, amount: int, at: float) -> Call:
+        return cls(amount, f'["{key.hex()}",{amount},{at}]')
+
+
+@dataclass(slots=True, kw_only=True)
+class Sums:
+    """Of one budget, in picodollars: paid for, paid for perhaps, and reserved by other runs."""
+
+    spent: int = 0
+    unconfirmed: int = 0
+    elsewhere: int = 0
+
+    @property
+    def used(self) -> int:
+        return self.spent + self.unconfirmed
+
+
+def _sum_where(which: ColumnElement[bool], column: Column[int]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((which, column), else_=0)), 0)
+
+
+def _of_run(table: Table) -> ColumnElement[bool]:
+    return and_(table.c.run_id == bindparam("run"), table.c.allowance == bindparam("nth"))
+
+
+# Built once: these run for every few calls, and putting a statement together takes longer than running it.
+_THIS_MONTH = spend.c.day.between(bindparam("first"), bindparam("last"))
+_SCOPES = (
+    _of_run(spend),
+    and_(spend.c.pipeline == bindparam("of"), spend.c.day == bindparam("today")),
+    _THIS_MONTH,
+)
+_PAID = select(
+    *[_sum_where(scope, column) for scope in _SCOPES for column in (spend.c.spent, spend.c.unconfirmed)]
+).where(or_(_SCOPES[0], _THIS_MONTH))
+_ELSEWHERE = select(
+    _sum_where(_of_run(reservations), reservations.c.amount),
+    _sum_where(reservations.c.pipeline == bindparam("of"), reservations.c.amount),
+    func.coalesce(func.sum(reservations.c.amount), 0),
+).where(reservations.c.token != bindparam("own"))
+_ADD = (
+    update(spend)
+    .where(_SCOPES[0], spend.c.day == bindparam("today"))
+    .values(spent=spend.c.spent + bindparam("paid"), unconfirmed=spend.c.unconfirmed + bindparam("perhaps"))
+)
+_FIRST = insert(spend).values(
+    run_id=bindparam("run"),
+    allowance=bindparam("nth"),
+    pipeline=bindparam("of"),
+    day=bindparam("today"),
+    spent=bindparam("paid"),
+    unconfirmed=bindparam("perhaps"),
+)
+_HOLD = (
+    update(reservations)
+    .where(reservations.c.token == bindparam("own"))
+    .values(amount=bindparam("sum"), calls=bindparam("all"), beat_at=bindparam("now"))
+)
+_FORGET = delete(reservations).where(reservations.c.token == bindparam("own"))
+
+
+def sums(connection: Connection, run: RunHandle, day: str, token: str) -> dict[str, Sums]:
+    """By budget (``run``, ``day``, ``month``). ``token`` is the asking run's own row of reservations. What others
+    have reserved counts for every day: where in doubt, less is spent."""
+    given = {"run": run.run_id, "nth": run.allowance, "of": run.pipeline, "today": day}
+    month = {"first": f"{day[:7]}-01", "last": f"{day[:7]}-31"}
+    paid = connection.execute(_PAID, given | month).one()
+    elsewhere = connection.execute(_ELSEWHERE, given | {"own": token}).one()
+    return {
+        name: Sums(spent=int(paid[2 * i]), unconfirmed=int(paid[2 * i + 1]), elsewhere=int(elsewhere[i]))
+        for i, name in enumerate(("run", "day", "month"))
+    }
+
+
+def add(
+    connection: Connection, run_id: str, allowance: int, pipeline: str, day: str, *, spent: int, unconfirmed: int
+) -> None:
+    """Count what a run paid, or may have paid, on a day."""
+    given = {"run": run_id, "nth": allowance, "today": day, "paid": spent, "perhaps": unconfirmed}
+    if connection.execute(_ADD, given).rowcount == 0:
+        connection.execute(_FIRST, given | {"of": pipeline})
+
+
+def hold(connection: Connection, run: RunHandle, token: str, calls: Mapping[int, Call], now: datetime) -> None:
+    """Keep ``calls`` as all that the run has in flight; what it held before is forgotten."""
+    if not calls:
+        connection.execute(_FORGET, {"own": token})
+        return
+    given = {
+        "own": token,
+        "sum": sum([call.amount for call in calls.values()]),
+        "all": f"[{','.join([call.text for call in calls.values()])}]",
+        "now": now,
+    }
+    if connection.execute(_HOLD, given).rowcount == 0:
+        me = this_process()
+        connection.execute(
+            insert(reservations).values(
+                token=token,
+                run_id=run.run_id,
+                allowance=run.allowance,
+                pipeline=run.pipeline,
+                host=me.host,
+                pid=me.pid,
+                process_start=me.start,
+                amount=given["sum"],
+                calls=given["all"],
+                beat_at=now,
+            )
+        )
+
+
+def recover(connection: Connection, now: datetime, stored: Stored) -> None:
+    """Settle what killed runs had in flight: at its price where the answer is in the store, else at
+    the worst case, as unconfirmed."""
+    for row in connection.execute(select(reservations)).all():
+        owner = Process(host=row.host, pid=row.pid, start=row.process_start)
+        if not is_dead(owner) and now - row.beat_at < _SILENT:
+            continue
+        totals: dict[str, list[int]] = {}
+        for key, amount, at in orjson.loads(row.calls):
+            cost = stored(bytes.fromhex(key), at)
+            total = totals.setdefault(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}", [0, 0])
+            if cost is None:
+                total[1] += amount
+            else:
+                total[0] += round(cost / UNIT)
+        for day, (spent, unconfirmed) in totals.items():
+            add(connection, row.run_id, row.allowance, row.pipeline, day, spent=spent, unconfirmed=unconfirmed)
+        connection.execute(delete(reservations).where(reservations.c.token == row.token))

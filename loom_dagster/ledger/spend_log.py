@@ -1,0 +1,272 @@
+"""The money of one run: the worst case is reserved on disk before a call is made, and settled after it.
+
+All runs of a project look at the same ledger, so that they keep a common budget together. Reservations and
+settlements that wait are written in one transaction by a thread of the run's own, as answers are.
+
+A reservation that does not fit waits as long as others may yet give something back. It is refused when
+nothing else is in flight: then there will be no more room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import math
+import queue
+import threading
+import uuid
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+from loom_dagster.clock import Clock
+from loom_dagster.errors import Misconfigured, OverBudget
+from loom_dagster.ledger import spend
+from loom_dagster.ledger.database import Database
+from loom_dagster.ledger.room import Room
+from loom_dagster.ledger.rows import Budgets, BudgetUse, RunHandle
+from loom_dagster.ledger.spend import UNIT, Call, Stored, Sums
+
+__all__ = ["SpendLog"]
+
+_LOOK_AGAIN = 0.2  # seconds between two looks at what other runs give back
+_STAYS_FULL = 1.0  # seconds for which a budget that was full is full without a look
+
+
+@dataclass(slots=True, eq=False)
+class _Want:
+    """Somebody who waits for ``amount`` picodollars."""
+
+    key: bytes
+    amount: int
+    done: asyncio.Future[int]
+    loop: asyncio.AbstractEventLoop
+
+
+class _Settled(NamedTuple):
+    ticket: int
+    spent: int
+    unconfirmed: int
+
+
+class _Refusal(NamedTuple):
+    """What did not fit last time, and until when no one asks again."""
+
+    amount: int
+    until: float
+    error: OverBudget
+
+
+class SpendLog:
+    """Reserves and settles for one run. Tickets are 0 where nothing had to be reserved.
+
+    Without budgets it only counts. Raises Misconfigured (kind ``ledger``) when the ledger cannot be written.
+    """
+
+    def __init__(
+        self, database: Database, run: RunHandle, budgets: Budgets, stored: Stored, *, clock: Clock
+    ) -> None:
+        self._database, self._run, self._stored, self._clock = database, run, stored, clock
+        self._limits = {name: math.floor(usd / UNIT) for name, usd in budgets.limits().items()}
+        self._token = uuid.uuid4().hex
+        self._tickets = itertools.count(1)
+        self._calls: dict[int, Call] = {}
+        self._counted = Sums()  # settled, and not in the ledger yet
+        self._changed = False  # calls that were settled are still in the ledger
+        self._waiting: deque[_Want] = deque()
+        self._items: queue.SimpleQueue[_Want | _Settled | None] = queue.SimpleQueue()
+        self._refusal: _Refusal | None = None
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        if self._limits:
+            with database.writing() as connection:
+                spend.recover(connection, clock.now(), stored)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a budget to keep: every price has to be known then."""
+        return bool(self._limits)
+
+    async def reserve(self, key: bytes, worst: float) -> int:
+        """A ticket for a call that costs ``worst`` USD at most, once that is on disk. Raises OverBudget."""
+        if not self._limits or worst <= 0:
+            return 0
+        amount = math.ceil(worst / UNIT)
+        refusal = self._refusal
+        if refusal is not None and amount >= refusal.amount and self._clock.monotonic() < refusal.until:
+            raise refusal.error
+        loop = asyncio.get_running_loop()
+        want = _Want(key, amount, loop.create_future(), loop)
+        self._hand_over(want)
+        return await want.done
+
+    def settle(self, ticket: int, cost: float) -> None:
+        """The call was paid for, and its answer is on disk."""
+        self._settle(_Settled(ticket, round(cost / UNIT), 0))
+
+    def release(self, ticket: int) -> None:
+        """The call cost nothing."""
+        if ticket:
+            self._settle(_Settled(ticket, 0, 0))
+
+    def lose(self, ticket: int) -> None:
+        """Nobody knows whether the call was paid for: it counts at its worst case."""
+        call = self._calls.get(ticket)
+        if call is not None:
+            self._settle(_Settled(ticket, 0, call.amount))
+
+    def use(self) -> tuple[BudgetUse, ...]:
+        """How far each budget is used, with what is in flight at its worst case."""
+        if not self._limits:
+            return ()
+        with self._lock:
+            pending = sum(call.amount for call in self._calls.values())
+            day = self._day()
+            with self._database.reading() as connection:
+                found = spend.sums(connection, self._run, day, self._token)
+            return tuple(
+                BudgetUse(
+                    name=name,
+                    limit=limit * UNIT,
+                    spent=(found[name].spent + self._counted.spent) * UNIT,
+                    unconfirmed=(found[name].unconfirmed + self._counted.unconfirmed + pending) * UNIT,
+                )
+                for name, limit in self._limits.items()
+            )
+
+    def flush(self) -> None:
+        """Write what was counted so far, where no budget makes every call do so."""
+        if not self._limits:
+            self._transact([])
+
+    def close(self) -> None:
+        """Write everything. A call whose outcome has not been told counts as unconfirmed."""
+        if self._thread is not None:
+            self._items.put(None)
+            self._thread.join()
+            self._thread = None
+        for ticket in tuple(self._calls):
+            self._account(_Settled(ticket, 0, self._calls[ticket].amount))
+        self._transact([])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def _settle(self, settled: _Settled) -> None:
+        if self._limits:
+            self._hand_over(settled)
+        else:
+            self._counted.spent += settled.spent
+
+    def _hand_over(self, item: _Want | _Settled) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="spend-log", daemon=True)
+            self._thread.start()
+        self._items.put(item)
+
+    def _work(self) -> None:
+        """The thread: take what waits, write once, tell those who waited."""
+        while True:
+            items: list[_Want | _Settled | None] = []
+            with contextlib.suppress(queue.Empty):
+                items.append(self._items.get(timeout=_LOOK_AGAIN if self._waiting else None))
+                while True:
+                    items.append(self._items.get_nowait())
+            try:
+                self._transact([item for item in items if item is not None])
+            except Misconfigured as error:
+                while self._waiting:
+                    _tell(self, self._waiting.popleft(), error)
+            if None in items:
+                return
+
+    def _transact(self, items: list[_Want | _Settled]) -> None:
+        with self._lock:
+            for item in items:
+                if isinstance(item, _Settled):
+                    self._account(item)
+                else:
+                    self._waiting.append(item)
+            while self._waiting and self._waiting[0].done.done():
+                self._waiting.popleft()
+            counted = self._counted
+            if not (self._waiting or self._changed or counted.spent or counted.unconfirmed):
+                return
+            now, day = self._clock.now(), self._day()
+            with self._database.writing() as connection:
+                spend.add(
+                    connection,
+                    self._run.run_id,
+                    self._run.allowance,
+                    self._run.pipeline,
+                    day,
+                    spent=counted.spent,
+                    unconfirmed=counted.unconfirmed,
+                )
+                granted: dict[int, _Want] = {}
+                refused: list[tuple[_Want, OverBudget]] = []
+                if self._waiting:
+                    if not self._calls:
+                        spend.recover(connection, now, self._stored)
+                    found = spend.sums(connection, self._run, day, self._token)
+                    granted, refused = self._decide(found)
+                at = now.timestamp()
+                calls = self._calls | {
+                    ticket: Call.of(want.key, want.amount, at) for ticket, want in granted.items()
+                }
+                spend.hold(connection, self._run, self._token, calls, now)
+            self._calls, self._counted, self._changed = calls, Sums(), False
+            for _ in range(len(granted) + len(refused)):
+                self._waiting.popleft()
+        for ticket, want in granted.items():
+            _tell(self, want, ticket)
+        for want, error in refused:
+            _tell(self, want, error)
+
+    def _account(self, settled: _Settled) -> None:
+        self._counted.spent += settled.spent
+        self._counted.unconfirmed += settled.unconfirmed
+        self._changed |= self._calls.pop(settled.ticket, None) is not None
+        self._refusal = None
+
+    def _decide(self, found: Mapping[str, Sums]) -> tuple[dict[int, _Want], list[tuple[_Want, OverBudget]]]:
+        """Who of those who wait goes on, and who need not wait any longer. First come, first served: who
+        waits for room keeps those behind it waiting."""
+        granted: dict[int, _Want] = {}
+        refused: list[tuple[_Want, OverBudget]] = []
+        room = Room(self._limits, found, ours=sum([call.amount for call in self._calls.values()]))
+        for want in self._waiting:
+            if room.fits(want.amount):
+                granted[next(self._tickets)] = want
+            elif room.may_fit_later(want.amount):
+                break
+            else:
+                error = room.refusal(want.amount, self._run.pipeline)
+                self._refusal = _Refusal(want.amount, self._clock.monotonic() + _STAYS_FULL, error)
+                refused.append((want, error))
+        return granted, refused
+
+    def _day(self) -> str:
+        return f"{self._clock.now():%Y-%m-%d}"
+
+
+def _tell(log: SpendLog, want: _Want, answer: int | Misconfigured | OverBudget) -> None:
+    def wake() -> None:
+        if not want.done.done():
+            if isinstance(answer, int):
+                want.done.set_result(answer)
+            else:
+                want.done.set_exception(answer)
+        elif isinstance(answer, int):
+            log.release(answer)  # who wanted it was cancelled
+
+    try:
+        want.loop.call_soon_threadsafe(wake)
+    except RuntimeError:  # the loop has been closed
+        if isinstance(answer, int):
+            log.release(answer)

@@ -1,0 +1,207 @@
+"""What is reserved, settled and recovered: to the picodollar, by several runs at once."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from datetime import UTC, datetime
+
+import pytest
+
+from loom_dagster.errors import Misconfigured, OverBudget
+from loom_dagster.ledger import Budgets, Ledger
+
+
+def nothing_stored(key, since):
+    return None
+
+
+@pytest.fixture
+def open_spend(ledger):
+    """``open_spend("reviews", run=1.0)``: the money of a run that has just begun."""
+    opened = []
+
+    def make(pipeline="reviews", *, stored=nothing_stored, of=ledger, handle=None, **budgets):
+        run = handle or of.begin_run(pipeline, "", "f")
+        opened.append(of.spend(run, Budgets(**budgets), stored))
+        return opened[-1]
+
+    yield make
+    for spend in opened:
+        spend.close()
+
+
+def used(spend, name="run"):
+    return next((round(u.spent, 9), round(u.unconfirmed, 9)) for u in spend.use() if u.name == name)
+
+
+async def test_what_is_paid_is_settled_and_the_rest_is_free_again(open_spend):
+    spend = open_spend(run=1.0)
+    ticket = await spend.reserve(b"a", 0.9)
+    assert used(spend) == (0.0, 0.9)
+    spend.settle(ticket, 0.1)
+    second = await spend.reserve(b"b", 0.9)
+    assert used(spend) == (0.1, 0.9)
+    spend.release(second)
+    assert await spend.reserve(b"c", 0.9)
+
+
+async def test_a_call_that_does_not_fit_waits_for_those_in_flight(open_spend):
+    spend = open_spend(run=1.0)
+    first = await spend.reserve(b"a", 0.6)
+    waiting = asyncio.ensure_future(spend.reserve(b"b", 0.6))
+    behind = asyncio.ensure_future(spend.reserve(b"c", 0.1))
+    await asyncio.sleep(0)
+    spend.settle(first, 0.05)
+    assert await waiting and await behind
+    assert used(spend) == (0.05, 0.7)
+
+
+async def test_it_is_refused_once_nothing_is_in_flight(open_spend):
+    spend = open_spend(run=1.0)
+    spend.settle(await spend.reserve(b"a", 0.6), 0.5)
+    with pytest.raises(OverBudget) as told:
+        await spend.reserve(b"b", 0.6)
+    assert told.value.sentence() == (
+        "the budget of $1.00 a run is used up: $0.50 is spent, and the next call may cost up to $0.60 "
+        "(raise `cost_budget`, or run again with as much again)"
+    )
+    assert await spend.reserve(b"c", 0.4), "a smaller one still fits"
+
+
+async def test_a_budget_too_small_for_one_call_says_so(open_spend):
+    with pytest.raises(OverBudget, match=r"\$0.0010 a run is too small for one call: which may cost up to \$0.50"):
+        await open_spend(run=0.001).reserve(b"a", 0.5)
+
+
+async def test_a_call_whose_end_is_unknown_counts_at_its_worst(open_spend):
+    spend = open_spend(run=1.0)
+    spend.lose(await spend.reserve(b"a", 0.7))
+    with pytest.raises(OverBudget):
+        await spend.reserve(b"b", 0.4)
+    spend.close()
+    assert used(spend) == (0.0, 0.7)
+
+
+async def test_a_million_small_prices_add_up(open_spend):
+    spend = open_spend()
+    for _ in range(1_000_000):
+        spend.settle(0, 0.0000001)
+    spend.close()
+    assert used(open_spend("other", month=1.0), "month") == (0.1, 0.0)
+
+
+async def test_a_resumed_run_keeps_its_budget(ledger, open_spend):
+    run = ledger.begin_run("reviews", "", "f")
+    spend = open_spend(handle=run, run=1.0)
+    spend.settle(await spend.reserve(b"a", 0.9), 0.8)
+    spend.close()
+    ledger.leave_run(run)
+    again = ledger.begin_run("reviews", "", "f")
+    assert again.resumed
+    with pytest.raises(OverBudget):
+        await open_spend(handle=again, run=1.0).reserve(b"b", 0.9)
+
+
+@pytest.mark.parametrize(("used_up", "allowance"), [(True, 1), (False, 0)])
+async def test_only_a_run_that_used_its_budget_up_has_it_anew(ledger, open_spend, used_up, allowance):
+    run = ledger.begin_run("reviews", "", "f")
+    spend = open_spend(handle=run, run=1.0)
+    spend.settle(await spend.reserve(b"a", 0.9), 0.8)
+    spend.close()
+    ledger.finish_run(run, "deferred", outcome={}, budget_used_up=used_up)
+    again = ledger.begin_run("reviews", "", "f")
+    assert (again.run_id, again.allowance) == (run.run_id, allowance)
+    assert used(open_spend(handle=again, run=1.0)) == ((0.0, 0.0) if used_up else (0.8, 0.0))
+
+
+async def test_the_day_is_the_pipelines_and_the_month_the_projects(ledger, clock, open_spend):
+    budgets = {"day": 1.0, "month": 10.0}
+    spend = open_spend("reviews", **budgets)
+    spend.settle(await spend.reserve(b"a", 0.9), 0.9)
+    other = open_spend("orders", **budgets)
+    other.settle(await other.reserve(b"b", 0.8), 0.8)
+    spend.close()
+    other.close()
+    assert used(spend, "day") == (0.9, 0.0)
+    assert used(other, "day") == (0.8, 0.0)
+    assert used(spend, "month") == (1.7, 0.0)
+    with pytest.raises(OverBudget, match=r"\$1.00 a day for reviews is used up"):
+        await open_spend(handle=spend._run, **budgets).reserve(b"c", 0.2)
+    clock.time = datetime(2026, 11, 22, 0, 0, 1, tzinfo=UTC)
+    tomorrow = open_spend(handle=spend._run, **budgets)
+    assert await tomorrow.reserve(b"c", 0.2)
+    clock.time = datetime(2026, 12, 1, tzinfo=UTC)
+    assert used(tomorrow, "month") == (0.0, 0.2)
+
+
+async def test_a_clock_that_is_set_back_gives_no_run_more_money(clock, open_spend):
+    spend = open_spend(run=1.0)
+    spend.settle(await spend.reserve(b"a", 0.9), 0.9)
+    clock.move(-40 * 86400)
+    with pytest.raises(OverBudget):
+        await spend.reserve(b"b", 0.2)
+
+
+async def test_runs_keep_a_common_budget_together(path, clock, ledger, open_spend):
+    with Ledger(path, clock=clock) as second:
+        one = open_spend("reviews", month=1.0)
+        two = open_spend("orders", of=second, month=1.0)
+        first = await one.reserve(b"a", 0.7)
+        waiting = asyncio.ensure_future(two.reserve(b"b", 0.7))
+        done, _ = await asyncio.wait([waiting], timeout=0.3)
+        assert not done, "what the other run has reserved is not there for this one"
+        one.settle(first, 0.2)
+        assert await waiting
+        two.close()
+
+
+async def test_what_a_killed_run_had_in_flight_is_settled_by_what_is_stored(path, clock, ledger, open_spend):
+    run = ledger.begin_run("reviews", "", "f")
+    killed = open_spend(handle=run, run=1.0)
+    for key, worst in ((b"stored", 0.3), (b"lost", 0.2)):
+        await killed.reserve(key, worst)
+    with sqlite3.connect(path) as connection:  # as if its process were gone
+        connection.execute("UPDATE reservations SET pid = 4194305")
+    connection.close()
+    asked = []
+
+    def stored(key, since):
+        asked.append((key, since))
+        return 0.01 if key == b"stored" else None
+
+    resumed = open_spend(handle=run, run=1.0, stored=stored)
+    assert used(resumed) == (0.01, 0.2)
+    assert asked == [(b"stored", clock.now().timestamp()), (b"lost", clock.now().timestamp())]
+    assert used(open_spend(handle=run, run=1.0, stored=stored)) == (0.01, 0.2), "and only once"
+    killed._calls.clear()
+
+
+async def test_whoever_was_cancelled_while_waiting_takes_nothing(open_spend):
+    spend = open_spend(run=1.0)
+    first = await spend.reserve(b"a", 0.6)
+    waiting = asyncio.ensure_future(spend.reserve(b"b", 0.6))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    spend.settle(first, 0.0)
+    assert await spend.reserve(b"c", 1.0)
+
+
+async def test_a_ledger_that_cannot_be_written_stops_the_run(path, ledger, open_spend):
+    spend = open_spend(run=1.0)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE reservations")
+    connection.close()
+    with pytest.raises(Misconfigured, match="the ledger cannot be used"):
+        await spend.reserve(b"a", 0.1)
+    spend._limits = {}
+
+
+async def test_without_a_budget_nothing_waits_and_everything_is_counted(open_spend):
+    spend = open_spend()
+    assert not spend.limited
+    assert await spend.reserve(b"a", 0.5) == 0
+    spend.settle(0, 0.25)
+    spend.flush()
+    assert used(open_spend("other", month=1.0), "month") == (0.25, 0.0)
