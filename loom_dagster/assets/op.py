@@ -79,7 +79,8 @@ def failure_of(outcome: "Outcome") -> dg.Failure | None:
     elif outcome.stopped_kind == "misconfigured":
         why = outcome.stopped_by or "the run stopped: something has to be changed first"
     elif outcome.status == "deferred":
-        why, again = f"{counts.deferred} of {counts.extracted} records are deferred", True
+        why = f"{counts.deferred} of {counts.extracted} records are deferred"
+        again = outcome.stopped_kind != "budget"  # a retry that nobody asked for would spend it again
     elif outcome.status == "interrupted":
         why, again = "interrupted; everything answered so far is kept, the next run continues here", True
     elif outcome.status == "failed":

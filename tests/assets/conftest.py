@@ -19,6 +19,7 @@ import pytest
 
 from loom_dagster.assets.build import build_definitions
 from loom_dagster.events import Listener, Note, Progress, RunStarted, StageDone, ignore
+from loom_dagster.ledger import BudgetUse
 from loom_dagster.pipeline import Counts, LoadResult, Outcome, ScoreSummary, Spending, Stop, Verdict
 from loom_dagster.settings import RunOptions, load_settings
 from loom_dagster.spec import load_project
@@ -128,7 +129,13 @@ class ScriptedLoom:
             data_version=f"data-{run_id}",
             scores=script.scores if script.scores is not None else [score("shape")],
             spending=Spending(
-                cost={"transform": 0.25, "evaluate": 0.5}, calls=3, reused=2, p50=0.1, p95=0.2, p99=0.3
+                cost={"transform": 0.25, "evaluate": 0.5},
+                calls=3,
+                reused=2,
+                p50=0.1,
+                p95=0.2,
+                p99=0.3,
+                budgets=[BudgetUse(name="run", limit=5.0, spent=0.75, unconfirmed=0.25)],
             ),
             versions={"prompt": "v1", "context": {"domain": "abc"}},
             columns=[("id", "string"), ("text", "string")],

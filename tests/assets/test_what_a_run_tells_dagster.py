@@ -31,6 +31,11 @@ def run(desk: Any, loom: Any, **keywords: Any) -> Any:
             "7 of 10 records are deferred: it is down",
             True,
         ),
+        (
+            {"status": "deferred", "deferred": 7, "stopped_by": "the budget is used up", "stopped_kind": "budget"},
+            "7 of 10 records are deferred: the budget is used up",
+            False,
+        ),
         ({"status": "interrupted"}, "interrupted; everything answered so far is kept", True),
         ({"status": "failed", "stopped_by": "the disk is full"}, "the disk is full", False),
         (
@@ -106,6 +111,7 @@ def test_metadata_of_transformed(one: Any) -> None:
     assert found["pass_rate"] == 0.5
     assert found["cost_usd"] == 0.75
     assert found["cost_usd/evaluate"] == 0.5
+    assert (found["budget_used_usd/run"], found["budget_unconfirmed_usd/run"]) == (1.0, 0.25)
     assert (found["latency_p50_s"], found["latency_p95_s"], found["latency_p99_s"]) == (0.1, 0.2, 0.3)
     assert (found["calls"], found["cache_hits"]) == (3, 2)
     assert found["versions"] == {"prompt": "v1", "context": {"domain": "abc"}}
