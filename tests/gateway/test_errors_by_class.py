@@ -37,6 +37,14 @@ async def test_what_may_pass_is_tried_again(asking, fault, kind):
     assert error.kind == kind
 
 
+async def test_a_server_that_drops_idle_connections_costs_no_record(asking):
+    asking.server.change(faults={"hangup": 1.0})
+    for number in range(20):
+        assert (await asking.ask(f"text {number}", model=asking.model(in_flight=1))).text == "ok"
+    assert asking.server.stats()["paid"] == 20
+    assert asking.server.stats()["repeated"] == 0
+
+
 async def tried_once(asking):
     """What a single attempt raises, while the provider is otherwise well."""
     from loom_dagster.gateway.lanes import lane_for

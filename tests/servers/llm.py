@@ -25,7 +25,7 @@ What it answers, in this order:
 
 ``faults``: {name: share}. Names: a status ("429", "500", "503", "400", "401", "404"...), "quota" (429 insufficient_quota),
 "too_long" (400 context_length_exceeded), "hang", "cut" (body cut short), "close" (connection closed, nothing sent),
-"html" (200 that is no JSON), "wrong_schema", "malformed", "empty", "unicode", "refusal", "filter", "length".
+"hangup" (a good answer, and then the connection is closed without a word), "html" (200 that is no JSON), "wrong_schema", "malformed", "empty", "unicode", "refusal", "filter", "length".
 ``mode``: "random" (each attempt of a request is drawn anew; the same seed gives the same draws) or "sticky" (a request that
 fails always fails). ``poison``: {text: fault}, for every request whose body holds the text. ``script``: fault names, one per request in order ("ok" = none), before ``faults`` apply.
 ``cap``: more requests than that in flight get 429. ``retry_after``: header on 429 and 503. ``key``: the bearer token that is needed.
@@ -292,6 +292,8 @@ class _Service:
         await response.write_eof()
         self._statuses[200] += 1
         self._paid[identity] = self._paid.get(identity, 0) + 1
+        if fault == "hangup" and request.transport is not None:
+            request.transport.close()
         self._input_tokens += into
         self._output_tokens += out
         return response
