@@ -6,14 +6,14 @@ import difflib
 import math
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from loom_dagster.errors import Misconfigured
 
-__all__ = ["OFFLINE_MODEL", "ModelPrice", "RunOptions", "Settings", "find_project", "load_settings"]
+__all__ = ["OFFLINE_MODEL", "ModelLimits", "ModelPrice", "RunOptions", "Settings", "find_project", "load_settings"]
 
 OFFLINE_MODEL = "offline/demo"
 
@@ -27,12 +27,22 @@ class ModelPrice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLimits:
+    """How hard a model, or all models of a provider together, may be used."""
+
+    in_flight: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What ``[tool.loom]`` may hold. Folders are relative to ``root``; durations in seconds.
 
     ``model`` is used by pipelines that name none. ``outage_patience``: how long a provider may
     be down before the rest of a run is deferred. ``monthly_budget``: the most that all pipelines
     together may spend in a month (UTC), in USD. ``prices``: of models that the price file does not know.
+    ``limits``: of all pipelines together, by the name of a model (`openai/gpt-4o-mini`) or a provider (`openai`).
     """
 
     root: Path
@@ -46,6 +56,7 @@ class Settings:
     outage_patience: float = 120.0
     monthly_budget: float | None = None
     prices: Mapping[str, ModelPrice] = field(default_factory=dict)
+    limits: Mapping[str, ModelLimits] = field(default_factory=dict)
 
     @property
     def state_dir(self) -> Path:
@@ -100,18 +111,23 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     root = root.resolve()
     table = dict(_table(root) or {})
     known = {f.name: f for f in fields(Settings) if f.name != "root"}
+    _check_names(table, known, "[tool.loom]")
+    for name in known.keys() - {"limits", "prices"}:
+        if value := environ.get(f"LOOM_{name.upper()}"):
+            table[name] = value
+    return Settings(root=root, **{name: _typed(name, value) for name, value in table.items()})
+
+
+def _check_names(table: Iterable[str], known: Iterable[str], where: str) -> None:
+    known = sorted(known)
     for name in table:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             raise Misconfigured(
-                f"unknown setting `{name}` in [tool.loom]",
+                f"unknown setting `{name}` in {where}",
                 where="pyproject.toml",
-                fix=f"did you mean `{near[0]}`?" if near else f"known: {', '.join(sorted(known))}",
+                fix=f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}",
             )
-    for name in known.keys() - {"prices"}:
-        if value := environ.get(f"LOOM_{name.upper()}"):
-            table[name] = value
-    return Settings(root=root, **{name: _typed(name, value) for name, value in table.items()})
 
 
 def _typed(name: str, value: Any) -> Any:
@@ -127,6 +143,10 @@ def _typed(name: str, value: Any) -> Any:
             if not isinstance(value, Mapping):
                 raise _not(f"setting `{name}`", value, "a table of models")
             return {model: _price(model, price) for model, price in value.items()}
+        case "limits":
+            if not isinstance(value, Mapping):
+                raise _not(f"setting `{name}`", value, "a table of models and providers")
+            return {of: _limits(of, limits) for of, limits in value.items()}
     if not isinstance(value, str):
         raise _not(f"setting `{name}`", value, "a text")
     return value
@@ -139,6 +159,21 @@ def _price(model: str, value: Any) -> ModelPrice:
     return ModelPrice(
         **{side: _number(usd, f"{what} ({side})", "an amount in USD", least=0.0) for side, usd in value.items()}
     )
+
+
+def _limits(of: str, value: Any) -> ModelLimits:
+    where = f'[tool.loom.limits."{of}"]'
+    if not isinstance(value, Mapping):
+        raise _not(f"the limit of `{of}`", value, "a table such as {in_flight = 64}")
+    _check_names(value, (f.name for f in fields(ModelLimits)), where)
+    for name, number in value.items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise Misconfigured(
+                f"`{name}` is `{number}`, not a whole number of at least 1",
+                where=where,
+                fix="leave it out for no limit",
+            )
+    return ModelLimits(**value)
 
 
 def _number(value: Any, what: str, kind: str, *, least: float) -> float:

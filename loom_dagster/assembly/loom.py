@@ -233,7 +233,11 @@ class Loom:
         store = self.answers()
         try:
             yield Materials(
-                settings=self.settings, store=store, releases=self.releases, clock=self.clock
+                settings=self.settings,
+                store=store,
+                releases=self.releases,
+                clock=self.clock,
+                shares=self.ledger.limit_shares,
             )
         finally:
             store.close()

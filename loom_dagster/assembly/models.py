@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from loom_dagster.errors import Misconfigured
-from loom_dagster.gateway.question import Model, Price, Timeouts
-from loom_dagster.settings import OFFLINE_MODEL, RunOptions, Settings
+from loom_dagster.gateway.question import Model, Price, ProviderLimits, Timeouts
+from loom_dagster.settings import OFFLINE_MODEL, ModelLimits, RunOptions, Settings
 from loom_dagster.spec.models import FieldSpec, Pipeline, Transform
 
 __all__ = ["Models"]
@@ -18,6 +18,7 @@ _FIELD_TOKENS = 256  # this for each of its fields
 _REASONING_TOKENS = 8192  # on top, for models that think before they answer
 _JUDGE_TOKENS = 2048
 _OFFLINE = "offline/"
+_LIMITS = ("in_flight", "requests_per_minute", "tokens_per_minute")
 
 
 class _Prices(Protocol):
@@ -105,9 +106,7 @@ class Models:
                 connect=wanted.timeout.connect, read=wanted.timeout.read, total=wanted.timeout.total
             ),
             max_attempts=wanted.max_attempts,
-            in_flight=wanted.limits.in_flight,
-            requests_per_minute=wanted.limits.requests_per_minute,
-            tokens_per_minute=wanted.limits.tokens_per_minute,
+            **self._limits(name),
             structured=wanted.structured_output if related else None,
             price=self._price(name),
             on_too_long=wanted.on_too_long,
@@ -122,8 +121,29 @@ class Models:
         declared = of_yaml or self._settings.prices.get(name)
         return None if declared is None else Price(input=declared.input / 1e6, output=declared.output / 1e6)
 
+    def _limits(self, name: str) -> dict[str, Any]:
+        """The pipeline's limits, where they are no wider than the project's; and those of the provider."""
+        written, provider = self._spec.transform.limits, self._provider(name)
+        settings = self._settings.limits
+        of_model = settings.get(name) or settings.get(f"{provider}/{name}") or ModelLimits()
+        of_provider = settings.get(provider)
+        limits: dict[str, Any] = {
+            what: _narrower(getattr(written, what), getattr(of_model, what)) for what in _LIMITS
+        }
+        if "in_flight" not in written.model_fields_set:  # what the project says goes before our default
+            limits["in_flight"] = of_model.in_flight or (of_provider or of_model).in_flight or written.in_flight
+        if of_provider is not None:
+            limits["provider"] = ProviderLimits(
+                name=provider, **{what: getattr(of_provider, what) for what in _LIMITS}
+            )
+        return limits
+
     def _provider(self, name: str) -> str:
         return self._prices.provider(name) or name.partition("/")[0]
+
+
+def _narrower(one: int | None, other: int | None) -> int | None:
+    return min((n for n in (one, other) if n is not None), default=None)
 
 
 def _leaves(fields: Mapping[str, FieldSpec]) -> int:

@@ -16,7 +16,7 @@ from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured
 from loom_dagster.evaluate import build_panel
 from loom_dagster.extract import Source
-from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model
+from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Shares
 from loom_dagster.ledger import RunHandle, VersionRow
 from loom_dagster.pipeline import OnFailure, Pace, Plan, Route
 from loom_dagster.prompts import Prompt, render_value
@@ -33,13 +33,15 @@ TRIAL = "~trial"  # where trial runs keep their own runs and snapshots, beside e
 
 @dataclass(frozen=True, kw_only=True)
 class Materials:
-    """What a plan is made with, beside the prepared pipeline. ``batches``, ``samples``
+    """What a plan is made with, beside the prepared pipeline. ``shares`` makes a member of those who
+    share the project's limits. ``batches``, ``samples``
     and ``source_schema`` replace the source when records of the quarantine are tried again."""
 
     settings: Settings
     store: AnswerStore
     releases: Releases
     clock: Clock
+    shares: Callable[[], Shares]
     batches: Callable[[], Iterator[Batch]] | None = None
     samples: Mapping[str, int] | None = None
     source_schema: pa.Schema | None = None
@@ -77,6 +79,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
             clock=materials.clock,
             prices=ready.prices,
             patience=materials.settings.outage_patience,
+            shares=materials.shares(),
             listen=listen,
             note=note,
         ),

@@ -13,9 +13,11 @@ from loom_dagster.gateway.question import (
     Model,
     Origin,
     Price,
+    ProviderLimits,
     Question,
     Timeouts,
 )
+from loom_dagster.gateway.sharing import Shares
 
 __all__ = [
     "AnswerSchema",
@@ -27,7 +29,9 @@ __all__ = [
     "Origin",
     "Price",
     "PriceBook",
+    "ProviderLimits",
     "Question",
+    "Shares",
     "Spend",
     "Timeouts",
     "check_model",

@@ -18,16 +18,28 @@ __all__ = ["Endpoint"]
 
 
 class Endpoint:
-    """Makes calls until one is answered, or it is clear that none will be."""
+    """Makes calls until one is answered, or it is clear that none will be. ``join`` is called before each."""
 
     def __init__(
-        self, name: str, limiter: Limiter, *, clock: Clock, patience: float, note: Callable[[str], None]
+        self,
+        name: str,
+        limiter: Limiter,
+        *,
+        clock: Clock,
+        patience: float,
+        note: Callable[[str], None],
+        join: Callable[[], None] = lambda: None,
     ) -> None:
         self._clock = clock
-        self._limiter = limiter
+        self._limiter, self._join = limiter, join
         self._breaker = Breaker(name, clock=clock, patience=patience, note=note)
         self._probation = Probation(name)
         self._stopped: Misconfigured | None = None
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it matters how many tokens a call sends."""
+        return self._limiter.counts_tokens
 
     async def call(
         self, send: Callable[[], Awaitable[Reply]], charge: Charge, *, max_attempts: int, tokens: int
@@ -37,6 +49,7 @@ class Endpoint:
 
         Raises OverBudget, Transient (tries used up, though others succeed), Outage, Permanent, Misconfigured.
         """
+        self._join()
         effort = Effort(max_attempts)
         while True:
             try:
@@ -82,6 +95,7 @@ class Endpoint:
                 effort.count(error)
                 breaker.failed(effort, error, probe)
                 if isinstance(error, Throttled):
+                    limiter.told(ticket, error.headers)
                     limiter.throttled(ticket, error.retry_after)
                 raise
             except Permanent:
@@ -95,7 +109,9 @@ class Endpoint:
             reply.latency = self._clock.monotonic() - started
             breaker.succeeded(probe)
             self._probation.succeeded()
-            limiter.succeeded(reply.usage.input_tokens + reply.usage.output_tokens - tokens)
+            used = reply.usage.input_tokens + reply.usage.output_tokens
+            limiter.told(ticket, reply.headers)
+            limiter.succeeded(ticket, tokens=used, beyond=used - tokens)
             return reply
         finally:
             limiter.release()

@@ -50,9 +50,10 @@ _LONGEST_WAIT = 120.0
 
 
 class Throttled(Transient):
-    """429: too many requests, which is nothing the record did."""
+    """429: too many requests, which is nothing the record did. ``headers`` as they came, for quota.py."""
 
     kind = "rate_limit"
+    headers: Mapping[str, str] | None = None
 
 
 class Rejected(Permanent):
@@ -101,7 +102,9 @@ def from_status(place: Place, status: int, body: bytes | str, headers: Mapping[s
             f"there is no {place}", why=why, fix="check `model` and `api_base`", kind="not_found"
         )
     if status == 429:
-        return Throttled(f"{place} is asked too often", why=why, retry_after=retry_after(headers))
+        throttled = Throttled(f"{place} is asked too often", why=why, retry_after=retry_after(headers))
+        throttled.headers = headers
+        return throttled
     if status in {502, 503, 504}:
         return Unreachable(
             f"{place} is not available", why=why, retry_after=retry_after(headers), kind="server_error"
@@ -130,7 +133,13 @@ def maybe_paid(error: E) -> E:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds that the other side asks us to wait (a number or an HTTP date), at most 120; None if it does not."""
+    """Seconds that the other side asks us to wait (a number or an HTTP date), at most 120; None if it does not.
+
+    ``retry-after-ms``, milliseconds, is what OpenAI and Azure send besides; it is the finer one.
+    """
+    fine = _milliseconds(headers.get("retry-after-ms"))
+    if fine is not None:
+        return min(max(fine / 1000, 0.0), _LONGEST_WAIT)
     value = headers.get("Retry-After") or headers.get("retry-after")
     if value is None:
         return None
@@ -144,6 +153,14 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
         seconds = (when - (now or datetime.now(UTC))).total_seconds()
     return None if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST_WAIT)
+
+
+def _milliseconds(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return None if math.isnan(number) else number
 
 
 def _key_fix(place: Place) -> str:

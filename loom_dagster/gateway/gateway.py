@@ -17,13 +17,14 @@ from loom_dagster.clock import Clock, SystemClock
 from loom_dagster.errors import Misconfigured, Outage, OverBudget, Permanent, Transient
 from loom_dagster.gateway.charge import Charge, Spend, Unlimited, worst_case
 from loom_dagster.gateway.endpoint import Endpoint
+from loom_dagster.gateway.endpoints import Endpoints
 from loom_dagster.gateway.keys import model_prefix, question_key
 from loom_dagster.gateway.lane import Closes, Lane, Reply
 from loom_dagster.gateway.lanes import lane_for
 from loom_dagster.gateway.length import estimate, excess, share_that_fits, shorten
-from loom_dagster.gateway.limiter import Limiter
 from loom_dagster.gateway.prices import PriceBook, cost_of
 from loom_dagster.gateway.question import AnswerStore, Message, Model, Price, Question
+from loom_dagster.gateway.sharing import Shares
 from loom_dagster.records import Answer
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Gateway:
 
     ``spend`` keeps the budgets (none: there are none). ``listen`` is told of every answer, paid for or from the store; ``note`` of what people should
     know (an outage, a prompt that was cut). ``patience`` in seconds: how long an outage is waited out.
+    ``shares`` divides the limits among all who use them; without it they are this gateway's alone.
     """
 
     def __init__(
@@ -61,15 +63,16 @@ class Gateway:
         clock: Clock | None = None,
         prices: PriceBook | None = None,
         patience: float = 120.0,
+        shares: Shares | None = None,
         listen: Callable[[Question, Answer], None] = lambda question, answer: None,
         note: Callable[[str], None] = lambda text: None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._store, self._clock, self._prices = store, clock or SystemClock(), prices or PriceBook.load()
         self._spend = spend or Unlimited()
-        self._patience, self._listen, self._note, self._environ = patience, listen, note, environ
+        self._listen, self._note, self._environ = listen, note, environ
+        self._endpoints = Endpoints(clock=self._clock, patience=patience, note=note, shares=shares)
         self._ways: dict[int, tuple[Model, _Way]] = {}
-        self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
         self._asking: dict[bytes, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
@@ -92,6 +95,7 @@ class Gateway:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self._endpoints.close()
         for close in self._closers:
             await close()
         self._closers.clear()
@@ -182,7 +186,7 @@ class Gateway:
             if share is not None:
                 messages = self._cut(model, way, question, messages, share)
             send = functools.partial(way.lane.send, question, messages)
-            tokens = estimate(messages) if model.tokens_per_minute else 0
+            tokens = estimate(messages) if way.endpoint.counts_tokens else 0
             worst = worst_case(way.price, messages, question.schema, model.max_tokens) if self._spend.limited else 0.0
             charge = Charge(self._spend, key, worst)
             try:
@@ -214,18 +218,6 @@ class Gateway:
         known = self._ways.get(id(model))
         if known is not None:
             return known[1]
-        name = model.name if model.api_base is None else f"{model.name} at {model.api_base}"
-        where = (model.name, model.api_base)
-        endpoint = self._endpoints.get(where)
-        if endpoint is None:  # the judges of a model share its limits with the transform
-            limiter = Limiter(
-                in_flight=model.in_flight,
-                clock=self._clock,
-                requests_per_minute=model.requests_per_minute,
-                tokens_per_minute=model.tokens_per_minute,
-            )
-            endpoint = Endpoint(name, limiter, clock=self._clock, patience=self._patience, note=self._note)
-            self._endpoints[where] = endpoint
         price = model.price or self._prices.price(model.name)
         if price is None and self._spend.limited:
             raise Misconfigured(
@@ -239,7 +231,7 @@ class Gateway:
             self._closers.append(lane.close)
         way = _Way(
             lane,
-            endpoint,
+            self._endpoints.of(model),
             model_prefix(model),
             price,
             window,

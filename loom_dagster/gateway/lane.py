@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -15,13 +15,14 @@ __all__ = ["Closes", "Lane", "Reply"]
 @dataclass(slots=True, kw_only=True)
 class Reply:
     """What a provider answered. ``finish``: ``stop``, ``length``, ``content_filter``, ``refused`` or the
-    provider's own word; ``latency`` in seconds, of this attempt."""
+    provider's own word; ``latency`` in seconds, of this attempt; ``headers`` as they came, for quota.py."""
 
     text: str
     finish: str = "stop"
     usage: Usage = field(default_factory=Usage)
     latency: float = 0.0
     simulated: bool = False
+    headers: Mapping[str, str] | None = None
 
 
 class Lane(Protocol):

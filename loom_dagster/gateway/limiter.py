@@ -1,46 +1,29 @@
-"""How fast one model may be asked: calls in flight, requests and tokens a minute.
+"""How fast one model (or all of a provider's) may be asked: calls in flight, requests and tokens a minute.
 
-The limit on calls in flight adapts: it is halved when a noticeable share of the answers is 429 and
-grows again with every success. A single 429 here and there changes nothing.
+What is configured holds always. Below it the calls in flight follow what the provider takes
+(level.py), and what it says of its own limits is minded (pace.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 
 from loom_dagster.clock import Clock
+from loom_dagster.gateway.level import Level
+from loom_dagster.gateway.pace import Pace, Wall
 
-__all__ = ["Limiter", "Pace"]
+__all__ = ["Limiter"]
 
-_NOTICEABLE = 0.15  # share of 429 among the last answers that means: too fast
-_MEMORY = 64  # about how many answers "the last" are
-_BURST = 1.0  # seconds of unused rate that may be caught up
-
-
-class Pace:
-    """So many a minute, evenly: first come, first served, without a burst of a whole minute."""
-
-    def __init__(self, per_minute: int, clock: Clock) -> None:
-        self._gap = 60.0 / per_minute
-        self._clock = clock
-        self._free_at = float("-inf")
-
-    async def take(self, amount: float = 1.0) -> None:
-        """Wait until ``amount`` may be used."""
-        now = self._clock.monotonic()
-        start = max(self._free_at, now - _BURST)
-        self._free_at = start + amount * self._gap
-        if start > now:
-            await self._clock.sleep(start - now)
-
-    def charge(self, amount: float) -> None:
-        """``amount`` was used beyond what was taken; those who come later wait for it."""
-        self._free_at += amount * self._gap
+_REST = 1.0  # seconds, when even a single call at a time is too much and nobody says for how long
 
 
 class Limiter:
-    """Slots for calls in flight, and the pace of requests and tokens. For one event loop."""
+    """Slots for calls in flight, and the pace of requests and tokens. For one event loop.
+
+    A call of a limiter ``within`` another one passes both.
+    """
 
     def __init__(
         self,
@@ -49,15 +32,17 @@ class Limiter:
         clock: Clock,
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
+        within: Limiter | None = None,
     ) -> None:
         self._clock = clock
-        self._most = self._limit = float(in_flight)
+        self.most = in_flight
+        self.within = within
+        self._level, self._wall = Level(in_flight), Wall(clock)
+        self._share = 1.0
         self._used = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._requests = Pace(requests_per_minute, clock) if requests_per_minute else None
         self._tokens = Pace(tokens_per_minute, clock) if tokens_per_minute else None
-        self._throttled_share = 0.0
-        self._cuts = 0
         self._held_until = float("-inf")
 
     @property
@@ -66,13 +51,36 @@ class Limiter:
         return self._used
 
     @property
+    def wanted(self) -> int:
+        """Calls that hold a slot or wait for one."""
+        return self._used + len(self._waiting)
+
+    @property
     def limit(self) -> int:
         """Calls that may hold a slot now."""
-        return int(self._limit)
+        return self._level.now
+
+    @property
+    def allowed(self) -> int:
+        """Calls that may hold a slot when the provider takes them all."""
+        return self._level.most
+
+    @property
+    def counts_tokens(self) -> bool:
+        return self._tokens is not None or (self.within is not None and self.within.counts_tokens)
+
+    def resize(self, slots: int, share: float) -> None:
+        """Others use the same limit: ``slots`` of it, and this ``share`` of the rates, are ours."""
+        self._share = share
+        self._level.resize(slots)
+        for pace in (self._requests, self._tokens):
+            if pace is not None:
+                pace.resize(share)
+        self._wake()
 
     async def acquire(self, tokens: int) -> int:
-        """Wait for a slot and for the pace; gives the ticket that ``throttled`` wants."""
-        if self._used < int(self._limit) and not self._waiting:
+        """Wait for a slot and for the pace; gives the ticket that the call's end is told with."""
+        if self._used < self._level.now and not self._waiting:
             self._used += 1
         else:
             await self._queue()
@@ -83,32 +91,48 @@ class Limiter:
                 await self._tokens.take(tokens)
             while (wait := self._held_until - self._clock.monotonic()) > 0:
                 await self._clock.sleep(wait)
+            await self._wall.passed()
+            if self.within is not None:
+                await self.within.acquire(tokens)
         except BaseException:
-            self.release()
+            self._free()
             raise
-        return self._cuts
+        return self._level.ticket()
 
     def release(self) -> None:
         """Give the slot back."""
-        self._used -= 1
+        self._free()
+        if self.within is not None:
+            self.within.release()
+
+    def succeeded(self, ticket: int, *, tokens: int, beyond: int) -> None:
+        """An answer came that used ``tokens``, ``beyond`` of them more than was asked for."""
+        self._wall.used(tokens)
+        self.charge(beyond)
+        self._level.succeeded(ticket, full=self.wanted >= self._level.now)
         self._wake()
 
-    def succeeded(self, tokens_beyond: int) -> None:
-        """An answer came; ``tokens_beyond`` is what it used beyond what was asked for."""
-        self._throttled_share -= self._throttled_share / _MEMORY
-        if self._tokens is not None:
-            self._tokens.charge(tokens_beyond)
-        if self._limit < self._most:
-            self._limit = min(self._most, self._limit + max(1.0, self._limit / 10) / self._limit)
-            self._wake()
-
     def throttled(self, ticket: int, retry_after: float | None) -> None:
-        """A 429 came. Calls that were sent before the last cut do not cut again."""
-        self._throttled_share += (1.0 - self._throttled_share) / _MEMORY
-        if ticket == self._cuts and self._throttled_share > _NOTICEABLE:
-            self._cuts += 1
-            self._limit = max(1.0, self._limit / 2)
-            self._held_until = self._clock.monotonic() + (retry_after or 0.0)
+        """A 429 came. When it is one of many, nobody is sent until it is over."""
+        if self._level.refused(ticket):
+            rest = _REST if self._level.now == 1 else 0.0
+            self._held_until = self._clock.monotonic() + (rest if retry_after is None else retry_after)
+
+    def told(self, ticket: int, headers: Mapping[str, str] | None) -> None:
+        """The headers that a call ended with."""
+        if headers is not None:
+            self._wall.told(ticket, headers, slots=self._level.now, share=self._share)
+
+    def charge(self, tokens: int) -> None:
+        """``tokens`` were used beyond what was asked for."""
+        if self._tokens is not None:
+            self._tokens.charge(tokens)
+        if self.within is not None:
+            self.within.charge(tokens)
+
+    def _free(self) -> None:
+        self._used -= 1
+        self._wake()
 
     async def _queue(self) -> None:
         slot = asyncio.get_running_loop().create_future()
@@ -117,11 +141,11 @@ class Limiter:
             await slot
         except asyncio.CancelledError:
             if slot.done() and not slot.cancelled():
-                self.release()  # it was given to us just before we were cancelled
+                self._free()  # it was given to us just before we were cancelled
             raise
 
     def _wake(self) -> None:
-        while self._waiting and self._used < int(self._limit):
+        while self._waiting and self._used < self._level.now:
             slot = self._waiting.popleft()
             if not slot.done():
                 self._used += 1

@@ -86,7 +86,9 @@ class OpenAIWire:
             raise self._failed(error) from None  # the chain would hold the request with its key
         if status != 200:
             raise from_status(self._place, status, content, headers)
-        return self._reply(content)
+        reply = self._reply(content)
+        reply.headers = headers
+        return reply
 
     async def _post(self, body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         for again in (True, False):

@@ -17,6 +17,7 @@ __all__ = [
     "Model",
     "Origin",
     "Price",
+    "ProviderLimits",
     "Question",
     "Timeouts",
 ]
@@ -42,9 +43,19 @@ class Price:
     cached: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderLimits:
+    """What all models of the provider ``name`` may use together."""
+
+    name: str
+    in_flight: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A model as configured: litellm's name, its parameters, its limits.
+    """A model as configured: litellm's name, its parameters, its limits (and its provider's, if it has any).
 
     ``structured`` None means: as the price file says whether it takes a JSON schema.
     ``api_key_env`` names an environment variable; the key itself is never held here.
@@ -61,6 +72,7 @@ class Model:
     in_flight: int = 64
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    provider: ProviderLimits | None = None
     structured: bool | None = None
     price: Price | None = None
     on_too_long: str = "quarantine"  # or "truncate"

@@ -25,6 +25,7 @@ from loom_dagster.ledger.rows import (
     SnapshotRow,
     VersionRow,
 )
+from loom_dagster.ledger.shares import LimitShares
 from loom_dagster.ledger.spend import Stored
 from loom_dagster.ledger.spend_log import SpendLog
 from loom_dagster.ledger.tables import evaluations, run_metrics, versions
@@ -199,6 +200,12 @@ class Ledger:
                 (VersionRow(kind=r.kind, name=r.name, version=r.version, hash=r.hash), r.first_run_id)
                 for r in connection.execute(query)
             ]
+
+    # --- limits
+
+    def limit_shares(self) -> LimitShares:
+        """A new member among those who share limits."""
+        return LimitShares(self._database, self._clock)
 
     # --- snapshots
 

@@ -71,7 +71,14 @@ _SPEND: Step = (
         process_start VARCHAR NOT NULL, amount BIGINT NOT NULL, calls VARCHAR NOT NULL, beat_at VARCHAR NOT NULL)""",
 )
 
-MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS, _SPEND)
+_SHARES: Step = (
+    """CREATE TABLE limit_shares (
+        name VARCHAR NOT NULL, token VARCHAR NOT NULL, host VARCHAR NOT NULL, pid INTEGER NOT NULL,
+        process_start VARCHAR NOT NULL, most INTEGER NOT NULL, wanted INTEGER NOT NULL, held INTEGER NOT NULL,
+        beat_at VARCHAR NOT NULL, PRIMARY KEY (name, token))""",
+)
+
+MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS, _SPEND, _SHARES)
 
 
 def migrate(database: Database, clock: Clock, steps: Sequence[Step] = MIGRATIONS) -> None:

@@ -15,6 +15,7 @@ from loom_dagster.records import to_json
 __all__ = [
     "evaluations",
     "leases",
+    "limit_shares",
     "metadata",
     "quarantine",
     "reservations",
@@ -187,5 +188,19 @@ reservations = Table(
     Column("process_start", String, nullable=False),
     Column("amount", BigInteger, nullable=False),
     Column("calls", String, nullable=False),
+    Column("beat_at", Moment, nullable=False),
+)
+
+limit_shares = Table(
+    "limit_shares",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("token", String, primary_key=True),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process_start", String, nullable=False),
+    Column("most", Integer, nullable=False),
+    Column("wanted", Integer, nullable=False),
+    Column("held", Integer, nullable=False),
     Column("beat_at", Moment, nullable=False),
 )

@@ -9,7 +9,8 @@ from loom_dagster.gateway.charge import Charge, Unlimited
 from loom_dagster.gateway.endpoint import Endpoint
 from loom_dagster.gateway.failures import Throttled
 from loom_dagster.gateway.lane import Reply
-from loom_dagster.gateway.limiter import Limiter, Pace
+from loom_dagster.gateway.limiter import Limiter
+from loom_dagster.gateway.pace import Pace
 
 FREE = Charge(Unlimited(), b"", 0.0)
 
@@ -51,13 +52,17 @@ async def test_a_rate_is_kept_against_a_server(asking):
 
 async def test_many_429_halve_the_limit_and_success_raises_it(clock):
     limiter = Limiter(in_flight=64, clock=clock)
-    for _ in range(20):
+    for _ in range(40):
         ticket = await limiter.acquire(0)
         limiter.throttled(ticket, None)
         limiter.release()
-    assert limiter.limit < 32
-    for _ in range(2000):
-        limiter.succeeded(0)
+    assert limiter.limit <= 32
+    tickets = [await limiter.acquire(0) for _ in range(limiter.limit)]
+    for _ in range(4000):
+        limiter.succeeded(tickets.pop(0), tokens=1, beyond=0)
+        limiter.release()
+        while limiter.in_flight < limiter.limit:
+            tickets.append(await limiter.acquire(0))
     assert limiter.limit == 64
 
 
@@ -65,7 +70,7 @@ async def test_a_429_here_and_there_changes_nothing(clock):
     limiter = Limiter(in_flight=64, clock=clock)
     for number in range(1000):
         ticket = await limiter.acquire(0)
-        limiter.throttled(ticket, None) if number % 50 == 0 else limiter.succeeded(0)
+        limiter.throttled(ticket, None) if number % 50 == 0 else limiter.succeeded(ticket, tokens=1, beyond=0)
         limiter.release()
     assert limiter.limit == 64
 
@@ -91,6 +96,30 @@ async def test_a_server_that_takes_few_at_once_gets_few_and_no_record_is_lost(ma
     server.change(cap=4, latency=0.005, retry_after="0.02")
     outcomes = await asking.outcomes(map(str, range(60)), model=asking.model(in_flight=64))
     assert [answer.text for answer in outcomes] == ["ok"] * 60
+
+
+@pytest.mark.slow
+async def test_a_server_that_takes_32_at_once_is_hardly_ever_asked_for_more(make_asking, server):
+    asking = make_asking(server, clock=SystemClock())
+    server.change(cap=32, latency=0.1)
+    model = asking.model(in_flight=256)
+
+    async def work(records):
+        for n in records:
+            await asking.ask(str(n), model=model)
+
+    async def ask(some):
+        records = iter(some)
+        await asyncio.gather(*(work(records) for _ in range(384)))
+        return server.stats()
+
+    before = (await ask(range(1000)))["by_status"]["429"]  # until it knows
+    stats = await ask(range(1000, 2500))
+    assert stats["paid"] == 2500
+    assert stats["repeated"] == 0
+    # how few exactly is simulated in test_level.py; here a busy machine blurs what is in flight at once
+    assert stats["by_status"]["429"] - before < 0.08 * 1500
+    assert asking.gateway._endpoints.of(model)._limiter.limit >= 29
 
 
 async def test_first_come_first_served(clock):

@@ -28,7 +28,7 @@ What it answers, in this order:
 "hangup" (a good answer, and then the connection is closed without a word), "html" (200 that is no JSON), "wrong_schema", "malformed", "empty", "unicode", "refusal", "filter", "length".
 ``mode``: "random" (each attempt of a request is drawn anew; the same seed gives the same draws) or "sticky" (a request that
 fails always fails). ``poison``: {text: fault}, for every request whose body holds the text. ``script``: fault names, one per request in order ("ok" = none), before ``faults`` apply.
-``cap``: more requests than that in flight get 429. ``retry_after``: header on 429 and 503. ``key``: the bearer token that is needed.
+``cap``: more requests than that in flight get 429. ``retry_after``: header on 429 and 503. ``headers``: more headers, on 200 and errors. ``key``: the bearer token that is needed.
 ``status``: every request gets it (an outage). ``record``: keep the last 1000 request bodies in ``server.requests``.
 
 GET /stats: requests, paid (200 answers delivered whole, HTML and cut ones excluded), repeated (a body paid more than once: each
@@ -90,6 +90,7 @@ class Options:
     jitter: float = 0.0
     cap: int | None = None
     retry_after: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
     faults: dict[str, float] = field(default_factory=dict)
     script: list[str] = field(default_factory=list)
     poison: dict[str, str] = field(default_factory=dict)
@@ -287,7 +288,7 @@ class _Service:
         if fault in {"cut", "close", "html"}:
             return await self._broken(fault, request)
         payload, into, out = self._payload(orjson.loads(body), fault)
-        response = web.Response(body=payload, content_type="application/json")
+        response = web.Response(body=payload, content_type="application/json", headers=options.headers)
         await response.prepare(request)
         await response.write_eof()
         self._statuses[200] += 1
@@ -327,7 +328,7 @@ class _Service:
         key = request.headers.get("Authorization", "").removeprefix("Bearer ")
         error = {"message": message.format(key=key), "type": code, "code": code, "param": None}
         limited = self.options.retry_after is not None and status in {429, 503}
-        headers = {"Retry-After": str(self.options.retry_after)} if limited else None
+        headers = {**self.options.headers, **({"Retry-After": str(self.options.retry_after)} if limited else {})}
         return web.Response(
             status=status,
             headers=headers,
