@@ -1,13 +1,13 @@
-"""Counting while a run goes on: records, scores, money, time. Constant memory but for latencies."""
+"""Counting while a run goes on: records, scores, money, time. In constant memory."""
 
 from __future__ import annotations
 
 import math
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from loom_dagster.gateway import Question
+from loom_dagster.pipeline.latencies import Latencies
 from loom_dagster.pipeline.outcome import Counts, ScoreSummary, Spending
 from loom_dagster.pipeline.route import Deferred, Fate
 from loom_dagster.records import Answer, Passed, Quarantined, Score, Stage
@@ -71,7 +71,7 @@ class Tally:
         self.models: Counter[str] = Counter()
         self.cost = {"transform": 0.0, "evaluate": 0.0}
         self.calls = self.reused = self.unpriced = self.input_tokens = self.output_tokens = 0
-        self._latencies = array("d")
+        self._latencies = Latencies()
         self._scores = {name: _Scores(name, kind, threshold) for name, kind, threshold in evaluators}
 
     def take(self, records: int, rejected: Iterable[Quarantined]) -> None:
@@ -119,7 +119,7 @@ class Tally:
         else:
             self.cost["evaluate" if judged else "transform"] += answer.cost
         if not judged:
-            self._latencies.append(answer.latency)
+            self._latencies.add(answer.latency)
 
     def seconds(self) -> dict[str, float]:
         """For each stage, how long after the start it handled its last record: they overlap."""
@@ -141,7 +141,6 @@ class Tally:
         return tuple(s.summary() for s in self._scores.values())
 
     def spending(self) -> Spending:
-        ordered = sorted(self._latencies)
         return Spending(
             cost=dict(self.cost),
             calls=self.calls,
@@ -149,9 +148,9 @@ class Tally:
             unpriced=self.unpriced,
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
-            p50=_percentile(ordered, 0.50),
-            p95=_percentile(ordered, 0.95),
-            p99=_percentile(ordered, 0.99),
+            p50=self._latencies.percentile(0.50),
+            p95=self._latencies.percentile(0.95),
+            p99=self._latencies.percentile(0.99),
         )
 
 
@@ -161,8 +160,3 @@ def _short(entry: Quarantined) -> str:
         return entry.kind
     failed = [s.name if s.value is not None else f"{s.name} (no score)" for s in entry.scores if not s.passed]
     return ", ".join(failed) or entry.kind
-
-
-def _percentile(ordered: Sequence[float], share: float) -> float | None:
-    """Nearest rank, so that a value that was measured is shown."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
