@@ -250,6 +250,11 @@ class Ledger:
         with self._database.reading() as connection:
             return quarantine.entries(connection, pipeline, partition, ids=ids, unresolved=unresolved)
 
+    def quarantines(self, pipeline: str, partition: str) -> bool:
+        """Whether any record there is not resolved."""
+        with self._database.reading() as connection:
+            return quarantine.any_open(connection, pipeline, partition)
+
     def resolve(
         self, pipeline: str, ids: Iterable[str], *, resolution: str, who: str, partition: str | None = None
     ) -> int:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 from loom_dagster.ledger.rows import IndexRow, QuarantineEntry
 from loom_dagster.ledger.tables import quarantine
 
-__all__ = ["close_older", "entries", "index", "resolve"]
+__all__ = ["any_open", "close_older", "entries", "index", "resolve"]
 
 _T = TypeVar("_T")
 
@@ -84,7 +84,8 @@ def resolve(
         .where(*where, quarantine.c.record_id == bindparam("wanted"))
         .values(resolved_at=now, resolution=resolution, resolved_by=who)
     )
-    return sum(connection.execute(query, {"wanted": record_id}).rowcount for record_id in ids)
+    pieces = ([{"wanted": record_id} for record_id in piece] for piece in _slices(ids))
+    return sum(connection.execute(query, piece).rowcount for piece in pieces)
 
 
 def close_older(connection: Connection, pipeline: str, partition: str, run_id: str, now: datetime) -> None:
@@ -94,6 +95,12 @@ def close_older(connection: Connection, pipeline: str, partition: str, run_id: s
         .where(*_of(pipeline, partition), quarantine.c.resolved_at.is_(None), quarantine.c.run_id != run_id)
         .values(resolved_at=now, resolution=f"gone from the source in run {run_id}", resolved_by="run")
     )
+
+
+def any_open(connection: Connection, pipeline: str, partition: str) -> bool:
+    """Whether a record waits there for somebody or something."""
+    query = select(quarantine.c.record_id).where(*_of(pipeline, partition), quarantine.c.resolved_at.is_(None))
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def entries(

@@ -22,6 +22,8 @@ from loom_dagster.release import Written, batch_verdict
 
 __all__ = ["Ended", "conclude"]
 
+_AT_ONCE = 4096  # rows of a table in memory
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
@@ -73,6 +75,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         stopped_by=_stopped_by(plan, ended),
         stopped_kind=_stopped_kind(ended),
     )
+    waiting = ledger.quarantines(plan.pipeline, plan.partition)
     ledger.finish_run(
         handle,
         status,
@@ -82,7 +85,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         versions=plan.version_rows,
         snapshot=None if written is None else _snapshot(outcome, written, plan, now),
         quarantine_rows=() if written is None else _index(written.quarantine, handle.run_id),
-        passed=() if written is None else _passed_again(written.transformed, plan, ledger),
+        passed=_passed(written.transformed) if written is not None and waiting else (),
         saw_everything=not plan.trial and not counts.deferred and plan.base is None,
         budget_used_up=isinstance(ended.stopped_by, OverBudget) and ended.stopped_by.budget == "run",
     )
@@ -166,7 +169,7 @@ def _index(quarantine: Path, run_id: str) -> Iterator[IndexRow]:
     """What this run put there. A merged table also holds rows of the run it builds on, which are in
     the index already, some of them resolved since."""
     columns = ["record_id", "stage", "kind", "reason", "attempts", "resolution", "run_id"]
-    for batch in pq.ParquetFile(quarantine).iter_batches(columns=columns):
+    for batch in pq.ParquetFile(quarantine).iter_batches(_AT_ONCE, columns=columns):
         for row in batch.to_pylist():
             if row["run_id"] != run_id:
                 continue
@@ -180,16 +183,9 @@ def _index(quarantine: Path, run_id: str) -> Iterator[IndexRow]:
             )
 
 
-def _passed_again(transformed: Path, plan: Plan, ledger: Ledger) -> list[str]:
-    """Of the records that were in quarantine, those that passed now."""
-    entries = ledger.quarantine(plan.pipeline, plan.partition, unresolved=True)
-    waiting = {entry.record_id for entry in entries}
-    if not waiting:
-        return []
-    found: list[str] = []
-    for batch in pq.ParquetFile(transformed).iter_batches(columns=["_loom_record_id"]):
-        found.extend(i for i in batch.column(0).to_pylist() if i in waiting)
-    return found
+def _passed(transformed: Path) -> Iterator[str]:
+    for batch in pq.ParquetFile(transformed).iter_batches(_AT_ONCE, columns=["_loom_record_id"]):
+        yield from batch.column(0).to_pylist()
 
 
 def _as_mapping(counts: Counts) -> dict[str, int]:

@@ -106,3 +106,13 @@ def test_many_at_once(ledger, finished):
 def test_a_long_reason_is_cut_in_the_index(ledger, finished):
     finished(quarantine_rows=[row("a", reason="x" * 1_000_000)])
     assert len(ledger.quarantine("reviews")[0].reason) == 1000
+
+
+def test_whether_anything_waits_there(ledger, finished):
+    assert not ledger.quarantines("reviews", "")
+    finished(quarantine_rows=[row("a"), row("b", resolution="skipped")])
+    assert ledger.quarantines("reviews", "")
+    assert not ledger.quarantines("reviews", "2026-01-01")
+    finished(passed=iter(["a", "b", "never there"]))
+    assert not ledger.quarantines("reviews", "")
+    assert {e.resolved_by for e in ledger.quarantine("reviews")} == {"run", "on_failure"}
