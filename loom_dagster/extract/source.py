@@ -22,6 +22,7 @@ __all__ = ["Source", "check_source", "open_source"]
 
 _OURS = "_loom_"
 _RECORD_ID = "_loom_record_id"
+_LARGEST_BATCH = 8192  # rows: what is in memory at once does not follow from `batch_size`
 
 
 class Source:
@@ -113,6 +114,7 @@ def open_source(
         from_pipeline = extract.source.startswith("pipeline://")
     uri = source or extract.source
     files, form = _files(uri, extract, root)
+    batch_size = min(batch_size, _LARGEST_BATCH)
     reading = Reading(encoding=extract.encoding, exact=frozenset(extract.key), rows=batch_size)
     filled = [file for file in files if file.size != 0 or form.name == "parquet"]
     schema = form.schema(filled, reading)

@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from loom_dagster.clock import Clock, SystemClock
-from loom_dagster.pipeline.intake import Intake, OpenBatch
+from loom_dagster.pipeline.intake import Intake, OpenPiece, Room
 from loom_dagster.pipeline.route import Deferred, Route
 from loom_dagster.pipeline.stop import Stop
 from loom_dagster.pipeline.tally import Tally
@@ -36,7 +37,7 @@ class Pace:
     """How much at once. ``drain`` in seconds: how long a stopped run waits for calls in flight."""
 
     workers: int = 64
-    open_batches: int = 64
+    room: Room = field(default_factory=Room)
     drain: float = 15.0
     tick: float = 0.25
 
@@ -86,7 +87,7 @@ async def stream(
 class _Flow:
     def __init__(self, route: Route, writer: Writes, tally: Tally, batches: Iterator[Batch], pace: Pace) -> None:
         self.route, self.writer, self.tally = route, writer, tally
-        self.intake = Intake(batches, open_batches=pace.open_batches, on_batch=self._opened)
+        self.intake = Intake(batches, room=pace.room, on_piece=self._began)
         self.written = 0
         self._stopped = asyncio.Event()
         self._writing: set[asyncio.Future[None]] = set()
@@ -96,8 +97,8 @@ class _Flow:
         """Take in no more; what was read and not begun is deferred."""
         if not self._stopped.is_set():
             self._stopped.set()
-            for opened, record in self.intake.stop():
-                self._settle(opened, record, _not_begun(record))
+            for piece, record in self.intake.stop():
+                self._settle(piece, record, _not_begun(record))
 
     async def run(self, pace: Pace, stop: Stop) -> None:
         workers = [asyncio.create_task(self._work()) for _ in range(pace.workers)]
@@ -129,38 +130,39 @@ class _Flow:
     async def _work(self) -> None:
         take, settle = self.intake.take, self.route.settle
         while (item := await take()) is not None:
-            opened, record = item
+            piece, record = item
             try:
                 fate = await settle(record)
             except asyncio.CancelledError:
-                self._settle(opened, record, _not_begun(record))
+                self._settle(piece, record, _not_begun(record))
                 raise
-            self._settle(opened, record, fate)
+            self._settle(piece, record, fate)
+            del item, piece, record, fate  # a worker that waits for the next one keeps no batch alive
 
-    def _opened(self, opened: OpenBatch) -> None:
-        self.tally.take(len(opened.batch.records), opened.batch.rejected)
-        if opened.left == 0:
-            self._write(opened)
+    def _began(self, piece: OpenPiece) -> None:
+        self.tally.take(len(piece.batch.records), piece.batch.rejected)
+        if piece.left == 0:
+            self._write(piece)
 
-    def _settle(self, opened: OpenBatch, record: Record, fate: Passed | Quarantined | Deferred) -> None:
+    def _settle(self, piece: OpenPiece, record: Record, fate: Passed | Quarantined | Deferred) -> None:
         self.tally.settle(fate)
-        if opened.settle(record, fate):
-            self._write(opened)
+        if piece.settle(record, fate):
+            self._write(piece)
 
-    def _write(self, opened: OpenBatch) -> None:
-        fates = opened.fates
+    def _write(self, piece: OpenPiece) -> None:
+        fates = piece.fates
         result = BatchResult(
-            batch=opened.batch,
+            batch=piece.batch,
             passed=[f for f in fates if isinstance(f, Passed)],
-            quarantined=[*opened.batch.rejected, *(f for f in fates if isinstance(f, Quarantined))],
+            quarantined=[*piece.batch.rejected, *(f for f in fates if isinstance(f, Quarantined))],
             deferred=[(f.id, f.position, f.reason) for f in fates if isinstance(f, Deferred)],
         )
         future = asyncio.get_running_loop().run_in_executor(self._writes, self.writer.add, result)
         self._writing.add(future)
-        future.add_done_callback(self._wrote)
+        future.add_done_callback(partial(self._wrote, piece))
 
-    def _wrote(self, future: asyncio.Future[None]) -> None:
-        self.intake.close_batch()
+    def _wrote(self, piece: OpenPiece, future: asyncio.Future[None]) -> None:
+        self.intake.close_piece(piece)
         if not future.cancelled() and future.exception() is None:
             self._writing.discard(future)
             self.written += 1
