@@ -47,7 +47,7 @@ class KeyIndex:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"keys-{secrets.token_hex(8)}.tmp"
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-65536"):
+        for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", "cache_size=-4096"):
             self._db.execute(f"PRAGMA {setting}")
         self._db.execute("CREATE TABLE keys (hash BLOB PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID")
         self._db.execute("CREATE TABLE repeats (hash BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import difflib
+import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -49,7 +50,9 @@ class Incoming:
 
     def with_ids(self) -> Iterator[tuple[list[str], pa.RecordBatch]]:
         """Each batch, and the record ids of its rows."""
-        for chunk in Parquet().chunks(self._files, self._whole, Reading(rows=8192)):
+        names = dict.fromkeys((_RECORD_ID, *self.schema.names))
+        wanted = pa.schema([self._whole.field(name) for name in names])
+        for chunk in Parquet().chunks(self._files, wanted, Reading(rows=8192)):
             yield chunk.table.column(_RECORD_ID).to_pylist(), chunk.table.select(self.schema.names)
 
 
@@ -74,7 +77,9 @@ class Replacements:
                     raise Misconfigured(f"the snapshot has two rows with one key ({'+'.join(key)})")
                 rows += batch.num_rows
                 writer.write_batch(batch)
-        self._rows = pa.ipc.open_file(pa.memory_map(path))
+        with open(path, "rb") as file:
+            self._pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._rows = pa.ipc.open_file(pa.py_buffer(self._pages))
         self._left = bytearray(b"\1" * rows)
 
     def find(self, keys: Sequence[str | None]) -> list[int | None]:
@@ -97,6 +102,7 @@ class Replacements:
         pieces, places = [], []
         for at, wanted in by_batch.items():
             pieces.append(self._rows.get_batch(at).take(pa.array([row for _, row in wanted])))
+            self._forget()
             places += [place for place, _ in wanted]
         order = sorted(range(len(places)), key=places.__getitem__)
         return pa.concat_batches(pieces).take(pa.array(order))
@@ -106,9 +112,14 @@ class Replacements:
             batch = self._rows.get_batch(at)
             left = self._left[start : start + batch.num_rows]
             yield batch if all(left) else batch.filter(pa.array([bool(x) for x in left]))
+            self._forget()
 
     def close(self) -> None:
         self._index.close()
+
+    def _forget(self) -> None:
+        """What was read stays in the system's cache and leaves this process, which would grow by all of it."""
+        self._pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _count(file: File) -> int:

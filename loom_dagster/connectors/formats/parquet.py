@@ -18,6 +18,8 @@ from loom_dagster.errors import Misconfigured
 
 __all__ = ["Parquet"]
 
+_GROUP_ROWS = 131_072
+
 
 class Parquet:
     """Row groups are streamed, so one may be larger than memory."""
@@ -42,7 +44,9 @@ class Parquet:
         for file in files:
             with accessing(file.uri), _seekable(file) as stream:
                 opened = _opened(stream, file)
-                for batch in opened.iter_batches(batch_size=_rows(opened, reading)):
+                own = opened.schema_arrow.names
+                columns = [name for name in own if name in schema.names] if schema.names else own
+                for batch in opened.iter_batches(batch_size=_rows(opened, reading), columns=columns):
                     if batch.num_rows:
                         yield Chunk(table=conformed(batch, schema))
 
@@ -51,18 +55,20 @@ class Parquet:
 
 
 class _ParquetWriter:
-    """A row group a ``CHUNK_BYTES``, so that neither many small ones nor one large one comes out."""
+    """A row group a ``CHUNK_BYTES`` or ``_GROUP_ROWS``, so that neither many small ones nor one large
+    one comes out."""
 
     def __init__(self, stream: BinaryIO, schema: pa.Schema) -> None:
         self._schema = schema
         self._writer = pq.ParquetWriter(stream, schema, compression="zstd")
         self._waiting: list[pa.RecordBatch] = []
-        self._bytes = 0
+        self._bytes = self._rows = 0
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._waiting.append(batch)
         self._bytes += batch.nbytes
-        if self._bytes >= CHUNK_BYTES:
+        self._rows += batch.num_rows
+        if self._bytes >= CHUNK_BYTES or self._rows >= _GROUP_ROWS:
             self._flush()
 
     def close(self) -> None:
@@ -72,7 +78,7 @@ class _ParquetWriter:
     def _flush(self) -> None:
         if self._waiting:
             self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema))
-        self._waiting, self._bytes = [], 0
+        self._waiting, self._bytes, self._rows = [], 0, 0
 
 
 @contextmanager
