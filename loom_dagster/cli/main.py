@@ -31,6 +31,13 @@ from loom_dagster.errors import LoomError
 
 __all__ = ["app", "main", "run_cli"]
 
+_LIGHT = {
+    # logfire comes along with the judges and would look on at every model that is made: 0.25 s, 25 MB
+    "PYDANTIC_DISABLE_PLUGINS": "logfire-plugin",
+    # Arrow's own allocator keeps 40 MB more than is in use and is no faster for what runs do
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+}
+
 app = typer.Typer(
     name="loom",
     help="The dbt for AI(E)TL: pipelines that call models, judge the answers and load what passes.",
@@ -56,6 +63,8 @@ def main() -> None:
     """The entry point of the command ``loom``."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    for name, value in _LIGHT.items():
+        os.environ.setdefault(name, value)
     code = run_cli(sys.argv[1:])
     if code == exits.INTERRUPTED:
         for stream in (sys.stdout, sys.stderr):
