@@ -37,12 +37,13 @@ _REFUSED = {"content_filter": "content_filter", "refused": "refused", "refusal":
 
 
 class _Way:
-    """What is known of one model: made once, used for every call."""
+    """What is known of one model: made once, used for every call. ``lane`` is opened by the first call
+    that is paid for, so that a run whose answers are all in the store imports no provider."""
 
     __slots__ = ("endpoint", "lane", "prefix", "price", "window")
 
     def __init__(
-        self, lane: Lane, endpoint: Endpoint, prefix: Any, price: Price | None, window: int | None
+        self, lane: Callable[[], Lane], endpoint: Endpoint, prefix: Any, price: Price | None, window: int | None
     ) -> None:
         self.lane, self.endpoint, self.prefix, self.price, self.window = lane, endpoint, prefix, price, window
 
@@ -185,7 +186,7 @@ class Gateway:
         for _ in range(_CUTS):
             if share is not None:
                 messages = self._cut(model, way, question, messages, share)
-            send = functools.partial(way.lane.send, question, messages)
+            send = functools.partial(way.lane().send, question, messages)
             tokens = estimate(messages) if way.endpoint.counts_tokens else 0
             worst = worst_case(way.price, messages, question.schema, model.max_tokens) if self._spend.limited else 0.0
             charge = Charge(self._spend, key, worst)
@@ -226,11 +227,8 @@ class Gateway:
                 kind="unknown_price",
             )
         window = self._prices.context_window(model.name)
-        lane = lane_for(model, self._prices, self._environ, self._http)
-        if isinstance(lane, Closes):
-            self._closers.append(lane.close)
         way = _Way(
-            lane,
+            functools.cache(lambda: self._lane(model)),
             self._endpoints.of(model),
             model_prefix(model),
             price,
@@ -238,6 +236,12 @@ class Gateway:
         )
         self._ways[id(model)] = (model, way)  # the model is kept, so that its id stays its own
         return way
+
+    def _lane(self, model: Model) -> Lane:
+        lane = lane_for(model, self._prices, self._environ, self._http)
+        if isinstance(lane, Closes):
+            self._closers.append(lane.close)
+        return lane
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
