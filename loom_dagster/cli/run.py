@@ -111,10 +111,11 @@ def run_direct(loom: Loom, names: Sequence[str], options: RunOptions, watch: Wat
     A trial publishes nothing, so none waits for another.
     """
     from loom_dagster.cli.interrupts import interruptible
-    from loom_dagster.cli.light import arrow_without_pandas
+    from loom_dagster.cli.light import arrow_without_pandas, keep_imports
     from loom_dagster.pipeline import Stop
 
     arrow_without_pandas()
+    keep_imports()
     reads = {n: [] if options.trial else sorted({*loom.project.upstream(n)} & {*names}) for n in names}
     stop, ended = Stop(), dict[str, Ended]()
     for name in TopologicalSorter(reads).static_order():

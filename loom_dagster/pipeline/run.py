@@ -30,12 +30,13 @@ from loom_dagster.release import SnapshotWriter, Written
 
 __all__ = ["run"]
 
+_NOTES = 200
 _HEARTBEAT = 10.0  # seconds; the ledger's lease lasts for six of them
 
 
 @dataclass(kw_only=True)
 class _Telling:
-    """Tells the listener, each note once."""
+    """Tells the listener, each note once, and no more than ``_NOTES``: some are of one record."""
 
     pipeline: str
     listen: Listener
@@ -56,9 +57,12 @@ class _Telling:
             self.note(text)
 
     def note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes[text] = None
-            self.listen(Note(pipeline=self.pipeline, text=text))
+        if text in self.notes or len(self.notes) > _NOTES:
+            return
+        if len(self.notes) == _NOTES:
+            text = f"there is more to note than these {_NOTES}; the rest is not shown"
+        self.notes[text] = None
+        self.listen(Note(pipeline=self.pipeline, text=text))
 
     def progress(self, tally: Tally, *, exhausted: bool = False) -> None:
         self.listen(
