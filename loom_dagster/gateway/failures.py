@@ -41,9 +41,11 @@ _QUOTA = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_activ
 _FILTER = {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
 _TOO_LONG = re.compile(
     r"context[ _](?:length|window)|too many (?:input )?tokens|(?:prompt|input|request) (?:is )?too (?:long|large)"
-    r"|maximum (?:input|prompt) length",
+    r"|maximum (?:input|prompt) length|exceeds the maximum (?:size|number of tokens)",
     re.IGNORECASE,
 )
+_FILTERED = re.compile(r"content (?:filtering|management) policy|our safety system")
+_NO_MONEY = re.compile(r"credit balance is too low", re.IGNORECASE)
 _BAD_KEY = re.compile(r"invalid_api_key|API_KEY_INVALID|api key not valid", re.IGNORECASE)
 _KEYLIKE = re.compile(r"\b(?:sk|gsk|pk|key|xai|pplx|AIza)[-_][\w*.-]{6,}|(?<=Bearer )\S+")
 _LONGEST_WAIT = 120.0
@@ -91,7 +93,7 @@ def from_status(place: Place, status: int, body: bytes | str, headers: Mapping[s
     """The error that an HTTP status other than 200 means."""
     code, said = _said(body)
     why = f"{status} {place.scrub(said)}".strip()
-    if status == 402 or code in _QUOTA:
+    if status == 402 or code in _QUOTA or _NO_MONEY.search(said):
         return Misconfigured(f"the quota of {place} is used up", why=why, fix=_key_fix(place), kind="quota")
     if status in {401, 403} or (status == 400 and _BAD_KEY.search(code + said)):
         return Misconfigured(
@@ -114,7 +116,7 @@ def from_status(place: Place, status: int, body: bytes | str, headers: Mapping[s
         return Transient(f"{place} failed", why=why, retry_after=retry_after(headers), kind=kind)
     if status == 413 or code == "context_length_exceeded" or _TOO_LONG.search(said):
         return Permanent(f"the prompt is too long for {place}", why=why, kind="too_long")
-    if code in _FILTER:
+    if code in _FILTER or _FILTERED.search(said):
         return Permanent(f"{place} filtered the prompt", why=why, kind="content_filter")
     return Rejected(f"{place} does not take this request", why=why)
 

@@ -245,7 +245,7 @@ class Gateway:
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
-            from loom_dagster.gateway.openai_wire import make_session  # aiohttp: not for offline models
+            from loom_dagster.gateway.connection import make_session  # aiohttp: not for offline models
 
             self._session = make_session()
             self._closers.append(self._session.close)

@@ -5,52 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from loom_dagster.errors import Problem
 from loom_dagster.gateway.lane import Lane
 from loom_dagster.gateway.offline import Offline
+from loom_dagster.gateway.openai_models import served_elsewhere, takes
 from loom_dagster.gateway.prices import PriceBook
+from loom_dagster.gateway.providers import PROVIDERS, UNKNOWN, Way
 from loom_dagster.gateway.question import Model
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Address", "check_model", "lane_for"]
+__all__ = ["Address", "check_model", "lane_for", "way_of"]
 
-# name of the provider: default address, variables of the address, variables of the key
-_WIRE: Mapping[str, tuple[str | None, tuple[str, ...], tuple[str, ...]]] = {
-    "openai": ("https://api.openai.com/v1", ("OPENAI_BASE_URL", "OPENAI_API_BASE"), ("OPENAI_API_KEY",)),
-    "hosted_vllm": (None, ("HOSTED_VLLM_API_BASE",), ("HOSTED_VLLM_API_KEY",)),
-    "openai_like": (None, ("OPENAI_LIKE_API_BASE",), ("OPENAI_LIKE_API_KEY",)),
-    "lm_studio": (None, ("LM_STUDIO_API_BASE",), ("LM_STUDIO_API_KEY",)),
-}
-_KEYLESS = frozenset(
-    {"hosted_vllm", "openai_like", "lm_studio", "ollama", "ollama_chat", "bedrock", "vertex_ai", "sagemaker"}
-)
-_KEYS: Mapping[str, tuple[str, ...]] = {
-    "anthropic": ("ANTHROPIC_API_KEY",),
-    "azure": ("AZURE_API_KEY",),
-    "cohere": ("COHERE_API_KEY",),
-    "deepseek": ("DEEPSEEK_API_KEY",),
-    "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-    "groq": ("GROQ_API_KEY",),
-    "mistral": ("MISTRAL_API_KEY",),
-    "openrouter": ("OPENROUTER_API_KEY",),
-    "together_ai": ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY"),
-    "xai": ("XAI_API_KEY",),
-}
+_AZURE_VERSION = "2025-02-01-preview"  # the one that litellm takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where a model is asked. ``wire``: in OpenAI's format, by ourselves. ``key_env`` names the variable
-    that holds (or should hold) the key."""
+    """Where a model is asked and how. ``name`` is what the provider calls it, ``key_env`` the variable that
+    holds (or should hold) the key, ``version`` that of Azure's interface."""
 
     provider: str
-    wire: bool
+    way: Way
     name: str
     base: str | None
     key_env: str | None
+    version: str = _AZURE_VERSION
 
     @classmethod
     def of(cls, model: Model, prices: PriceBook, environ: Mapping[str, str]) -> Address | None:
@@ -58,20 +41,46 @@ class Address:
         provider = prices.provider(model.name)
         prefix, slash, rest = model.name.partition("/")
         if provider is None:  # an OpenAI-compatible server may serve anything
-            if model.api_base is None and not any(environ.get(name) for name in _WIRE["openai"][1]):
+            if model.api_base is None and not any(environ.get(name) for name in PROVIDERS["openai"].bases):
                 return None
             provider, prefix, rest = "openai", "", model.name
-        # what OpenAI serves on /responses only is a matter for litellm
-        wire = provider in _WIRE and prices.mode(model.name) in (None, "chat")
-        base, bases, keys = _WIRE.get(provider, (None, (), _KEYS.get(provider, ())))
-        from_environ = next((environ[name] for name in bases if environ.get(name)), None)
+        known = PROVIDERS.get(provider, UNKNOWN)
+        version = environ.get("AZURE_API_VERSION") or _AZURE_VERSION
+        from_environ = next((environ[name] for name in known.bases if environ.get(name)), None)
+        elsewhere = known.way is Way.WIRE and served_elsewhere(
+            provider, model.name, prices, structured=model.structured is True, version=version
+        )
         return cls(
             provider=provider,
-            wire=wire,
+            way=Way.LITELLM if elsewhere else known.way,
             name=rest if slash and prefix == provider else model.name,
-            base=model.api_base or from_environ or base,
-            key_env=model.api_key_env or next((k for k in keys if environ.get(k)), keys[0] if keys else None),
+            base=model.api_base or from_environ or known.base,
+            key_env=model.api_key_env
+            or next((k for k in known.keys if environ.get(k)), known.keys[0] if known.keys else None),
+            version=version,
         )
+
+    @property
+    def url(self) -> str:
+        """Of the OpenAI wire's requests."""
+        base = (self.base or "").rstrip("/").removesuffix("/chat/completions")
+        if self.provider == "azure":
+            return f"{base}/openai/deployments/{quote(self.name)}/chat/completions?api-version={self.version}"
+        return f"{base}/chat/completions"
+
+    def headers(self, key: str | None) -> Mapping[str, str]:
+        """That carry ``key`` on the OpenAI wire."""
+        if not key:
+            return {}
+        return {"api-key": key} if self.provider == "azure" else {"Authorization": f"Bearer {key}"}
+
+
+def way_of(model: Model, environ: Mapping[str, str], prices: PriceBook | None = None) -> Way | None:
+    """How ``model`` is asked; None when nobody is known who serves it."""
+    if model.name.startswith("offline/"):
+        return Way.OFFLINE
+    address = Address.of(model, prices or PriceBook.load(), environ)
+    return None if address is None else address.way
 
 
 def check_model(
@@ -88,12 +97,13 @@ def check_model(
                 fix="write it as litellm does (provider/model), or set `api_base` for an OpenAI-compatible server",
             ),
         )
-    if address.wire and address.base is None:
-        return (Problem(what=f"`{model.name}` needs an address", fix="set `api_base`"),)
+    known = PROVIDERS.get(address.provider, UNKNOWN)
+    if address.way is Way.WIRE and address.base is None:
+        return (Problem(what=f"`{model.name}` needs an address", fix=f"set `api_base` or {known.bases[0]}"),)
     key_env = address.key_env
     if key_env is None or environ.get(key_env):
         return ()
-    if model.api_key_env is None and (address.provider in _KEYLESS or model.api_base is not None):
+    if model.api_key_env is None and (known.keyless or model.api_base is not None):
         return ()
     return (
         Problem(
@@ -106,26 +116,33 @@ def check_model(
 def lane_for(
     model: Model, prices: PriceBook, environ: Mapping[str, str], session: Callable[[], aiohttp.ClientSession]
 ) -> Lane:
-    """The lane of ``model``; ``session`` is made when the first lane needs one."""
+    """The lane of ``model``; ``session`` is made when the first lane needs one. Raises Misconfigured."""
     if model.name.startswith("offline/"):
         return Offline()
     address = Address.of(model, prices, environ)
     structured = prices.takes_schema(model.name) if model.structured is None else model.structured
     key_env = None if address is None else address.key_env
     key = environ.get(key_env) if key_env else None
-    if address is not None and address.wire and address.base is not None:
-        from loom_dagster.gateway.openai_wire import OpenAIWire  # aiohttp: not for offline models
+    if address is not None and address.way is Way.WIRE and address.base is not None:
+        from loom_dagster.gateway.connection import Connection  # aiohttp: not for offline models
+        from loom_dagster.gateway.openai_wire import OpenAIWire
 
+        connection = Connection(
+            model, session(), url=address.url, headers=address.headers(key), key=key, key_env=key_env
+        )
         return OpenAIWire(
             model,
-            session(),
+            connection,
             name=address.name,
-            base=address.base,
-            key=key,
-            key_env=key_env,
             structured=structured,
-            reasons=address.provider == "openai" and prices.reasons(model.name),
+            takes=takes(address.provider, address.name, prices),
+            renamed=PROVIDERS[address.provider].renamed,
         )
     from loom_dagster.gateway.litellm_lane import LiteLLM
 
-    return LiteLLM(model, key=key, key_env=key_env, structured=structured)
+    whole = LiteLLM(model, key=key, key_env=key_env, structured=structured)
+    if address is None or address.way is not Way.CONFIG:
+        return whole
+    from loom_dagster.gateway.config_lane import ConfigLane
+
+    return ConfigLane(model, session(), whole, key=key, key_env=key_env)

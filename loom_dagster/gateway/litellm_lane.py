@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,9 +19,10 @@ from loom_dagster.gateway.lane import Reply
 from loom_dagster.gateway.question import Message, Model, Question
 from loom_dagster.records import Usage
 
-__all__ = ["LiteLLM", "import_litellm"]
+__all__ = ["LiteLLM", "import_litellm", "reply_of"]
 
 _QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHON_DOTENV_DISABLED": "1"}
+_IMPORTING = threading.Lock()
 
 
 class LiteLLM:
@@ -36,12 +38,26 @@ class LiteLLM:
     async def close(self) -> None:
         """Close litellm's sessions of this event loop, if it has been used."""
         if self._used:
-            await import_litellm().close_litellm_async_clients()
+            litellm = import_litellm()
+            await litellm.close_litellm_async_clients()
+            litellm.in_memory_llm_clients_cache.flush_cache()  # it would give closed ones to the next run
 
     async def send(self, question: Question, messages: Sequence[Message]) -> Reply:
         """Ask once. Raises by class, see failures.py."""
         litellm = import_litellm() if self._used else await asyncio.to_thread(import_litellm)
         self._used = True
+        try:
+            async with asyncio.timeout(self._model.timeouts.total):
+                answer = await litellm.acompletion(**self.arguments(question, messages))
+        except TimeoutError:
+            late = Transient(f"{self._place} did not answer in time", kind="timeout")
+            raise maybe_paid(late) from None
+        except Exception as error:  # noqa: BLE001 - whatever a provider of litellm raises
+            raise self.classified(error) from None  # the chain would hold the request with its key
+        return self.read(answer)
+
+    def arguments(self, question: Question, messages: Sequence[Message]) -> dict[str, Any]:
+        """Of litellm's completion."""
         model = self._model
         arguments: dict[str, Any] = {
             "model": model.name,
@@ -61,26 +77,24 @@ class LiteLLM:
                 "type": "json_schema",
                 "json_schema": {"name": schema.name, "schema": dict(schema.body), "strict": schema.strict},
             }
+        return arguments
+
+    def read(self, answer: Any) -> Reply:
+        """The answer in our words. Raises Transient when it says nothing."""
         try:
-            async with asyncio.timeout(model.timeouts.total):
-                answer = await litellm.acompletion(**arguments)
-        except TimeoutError:
-            late = Transient(f"{self._place} did not answer in time", kind="timeout")
-            raise maybe_paid(late) from None
-        except Exception as error:  # noqa: BLE001 - whatever a provider of litellm raises
-            raise self._classified(error) from None  # the chain would hold the request with its key
-        try:
-            return _reply(answer)
+            return reply_of(answer)
         except (AttributeError, LookupError, TypeError):
             senseless = Transient(f"{self._place} gave something that is no completion", kind="bad_body")
             raise maybe_paid(senseless) from None
 
-    def _classified(self, error: Exception) -> LoomError:
+    def classified(self, error: Exception) -> LoomError:
         """By status first: litellm's classes do not tell a used-up quota from too many requests."""
         status = getattr(error, "status_code", None)
         name = type(error).__name__
         if name == "Timeout":
             return maybe_paid(Transient(f"{self._place} did not answer in time", kind="timeout"))
+        if _never_connected(error):  # litellm makes a 500 of it
+            return unreachable(self._place, error)
         if name == "APIConnectionError" or status is None:
             if name in {"ImportError", "ModuleNotFoundError", "ValueError", "TypeError"}:
                 return Misconfigured(f"{self._place} cannot be asked", why=self._place.scrub(str(error)))
@@ -98,14 +112,31 @@ class LiteLLM:
         return from_status(self._place, int(status), said, {str(k): str(v) for k, v in dict(headers).items()})
 
 
-@functools.cache
+def _never_connected(error: BaseException) -> bool:
+    """Whether ``error`` began as a connection that did not come about, whichever client litellm used."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionError) or type(cause).__name__ in {"ClientConnectorError", "ConnectError"}:
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
 def import_litellm() -> Any:
-    """The module, imported without network and without .env files."""
+    """The module, imported without network and without .env files. Heavy: 4 s."""
+    with _IMPORTING:  # two threads would take each other's environment for the one to restore
+        return _import_litellm()
+
+
+@functools.cache
+def _import_litellm() -> Any:
     with _environment():
-        import litellm  # heavy: 4 s
+        import litellm
 
     litellm.suppress_debug_info = True
     litellm.telemetry = False
+    # read when a model of Anthropic's is first asked, not at import; without it, a file from the network
+    os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
     return litellm
 
 
@@ -123,10 +154,11 @@ def _environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _reply(answer: Any) -> Reply:
+def reply_of(answer: Any) -> Reply:
+    """A ``ModelResponse`` of litellm in our words. Raises AttributeError, LookupError or TypeError."""
     choice, usage = answer.choices[0], getattr(answer, "usage", None)
     details = getattr(usage, "prompt_tokens_details", None)
-    refusal = getattr(choice.message, "refusal", None)
+    refusal = (getattr(choice.message, "provider_specific_fields", None) or {}).get("refusal")
     text = str(refusal or choice.message.content or "")
     return Reply(
         text=text.encode("utf-8", "replace").decode(),  # half a surrogate pair is no text

@@ -14,11 +14,13 @@ import orjson
 from loom_dagster.gateway.question import Model, Price
 from loom_dagster.records import Usage
 
-__all__ = ["PriceBook"]
+__all__ = ["PriceBook", "cost_of", "price_file"]
 
 _FILE = "model_prices_and_context_window_backup.json"
 _DATED = re.compile(r"(?:[-@](?:\d{4}-\d{2}-\d{2}|\d{8}))$")
 _OPENAI = re.compile(r"^(?:gpt-|chatgpt-|o[1-9](?:-|$)|ft:gpt-)")
+# servers that enforce a schema for whatever model they serve; the price file has flags for models only
+_ENFORCE = frozenset(["offline", "hosted_vllm", "lm_studio", "ollama", "ollama_chat"])
 _MORE_PROVIDERS = frozenset(
     [
         "azure_text",
@@ -81,7 +83,7 @@ class PriceBook:
 
     @property
     def _models(self) -> Mapping[str, Mapping[str, Any]]:
-        return _installed() if self._given is None else self._given
+        return price_file() if self._given is None else self._given
 
     def price(self, name: str) -> Price | None:
         """USD per token; None when unknown."""
@@ -99,7 +101,7 @@ class PriceBook:
 
     def takes_schema(self, name: str) -> bool:
         """Whether the provider enforces a JSON schema for this model."""
-        return self.provider(name) == "offline" or bool(self._entry(name).get("supports_response_schema"))
+        return self.provider(name) in _ENFORCE or bool(self._entry(name).get("supports_response_schema"))
 
     def context_window(self, name: str) -> int | None:
         """The most tokens a prompt may have; None when unknown."""
@@ -112,6 +114,10 @@ class PriceBook:
     def reasons(self, name: str) -> bool:
         """Whether the model thinks before it answers (and so takes other parameters)."""
         return bool(self._entry(name).get("supports_reasoning"))
+
+    def says(self, name: str, what: str) -> Any:
+        """What the price file has under ``what``; None when it has nothing."""
+        return self._entry(name).get(what)
 
     def mode(self, name: str) -> str | None:
         """``chat``, ``responses``, ``embedding``, ...; None when unknown."""
@@ -160,7 +166,7 @@ def cost_of(price: Price | None, usage: Usage) -> float | None:
 
 
 @functools.cache
-def _installed() -> Mapping[str, Mapping[str, Any]]:
+def price_file() -> Mapping[str, Mapping[str, Any]]:
     spec = importlib.util.find_spec("litellm")
     folders = spec.submodule_search_locations if spec is not None else None
     for folder in folders or ():

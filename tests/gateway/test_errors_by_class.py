@@ -47,8 +47,8 @@ async def test_a_server_that_drops_idle_connections_costs_no_record(asking):
 
 async def tried_once(asking):
     """What a single attempt raises, while the provider is otherwise well."""
+    from loom_dagster.gateway.connection import make_session
     from loom_dagster.gateway.lanes import lane_for
-    from loom_dagster.gateway.openai_wire import make_session
     from loom_dagster.gateway.prices import PriceBook
 
     session = make_session()
@@ -116,35 +116,27 @@ async def test_the_key_is_sent(make_asking):
 )
 async def test_two_hundred_with_nonsense_is_not_an_answer(body):
     with pytest.raises(Transient) as raised:
-        wire()._reply(body)
+        wire().reply(body)
     assert raised.value.kind == "bad_body"
 
 
 async def test_an_error_in_disguise_is_that_error():
     with pytest.raises(Transient) as raised:
-        wire()._reply(b'{"error": {"code": 503, "message": "overloaded"}}')
+        wire().reply(b'{"error": {"code": 503, "message": "overloaded"}}')
     assert raised.value.kind == "server_error"
 
 
 async def test_half_a_surrogate_pair_is_replaced_not_lost():
     body = rb'{"choices": [{"message": {"content": "a\ud800b"}, "finish_reason": "stop"}]}'
-    assert wire()._reply(body).text == "a?b"
+    assert wire().reply(body).text == "a?b"
 
 
 def wire():
     from loom_dagster.gateway import Model
-    from loom_dagster.gateway.openai_wire import OpenAIWire
+    from loom_dagster.gateway.lanes import lane_for
+    from loom_dagster.gateway.prices import PriceBook
 
-    return OpenAIWire(
-        Model(name="m"),
-        None,
-        name="m",
-        base="http://h/v1",
-        key=None,
-        key_env=None,
-        structured=False,
-        reasons=False,
-    )
+    return lane_for(Model(name="m", api_base="http://h/v1"), PriceBook.load(), {}, lambda: None)
 
 
 def test_codes_and_words_of_providers():

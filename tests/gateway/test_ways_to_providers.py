@@ -6,59 +6,86 @@ import pytest
 
 from loom_dagster.errors import Misconfigured, Permanent, Transient
 from loom_dagster.gateway import AnswerSchema, Model, PriceBook, check_model
-from loom_dagster.gateway.lanes import Address
+from loom_dagster.gateway.lanes import Address, way_of
+from loom_dagster.gateway.providers import Way
 from tests.servers.llm import LLMServer
 
 BOOK = PriceBook.load()
 OPENAI = "https://api.openai.com/v1"
+OTHER = "fireworks_ai/accounts/fireworks/models/llama-v3p1-8b-instruct"  # no lane of ours
 
 
 @pytest.mark.parametrize(
-    ("model", "environ", "wire", "name", "base", "key_env"),
+    ("model", "environ", "url", "name", "key_env"),
     [
-        ({"name": "gpt-4o-mini"}, {}, True, "gpt-4o-mini", OPENAI, "OPENAI_API_KEY"),
-        ({"name": "openai/gpt-4o-mini"}, {}, True, "gpt-4o-mini", OPENAI, "OPENAI_API_KEY"),
+        ({"name": "gpt-4o-mini"}, {}, OPENAI, "gpt-4o-mini", "OPENAI_API_KEY"),
+        ({"name": "openai/gpt-4o-mini"}, {}, OPENAI, "gpt-4o-mini", "OPENAI_API_KEY"),
+        ({"name": "gpt-4o"}, {"OPENAI_BASE_URL": "http://g/v1"}, "http://g/v1", "gpt-4o", "OPENAI_API_KEY"),
+        ({"name": "mine"}, {"OPENAI_BASE_URL": "http://g/v1"}, "http://g/v1", "mine", "OPENAI_API_KEY"),
         (
-            {"name": "gpt-4o"},
-            {"OPENAI_BASE_URL": "http://g/v1"},
-            True,
-            "gpt-4o",
-            "http://g/v1",
-            "OPENAI_API_KEY",
-        ),
-        ({"name": "mine"}, {"OPENAI_BASE_URL": "http://g/v1"}, True, "mine", "http://g/v1", "OPENAI_API_KEY"),
-        (
-            {"name": "org/mine", "api_base": "http://h/v1"},
+            {"name": "org/mine", "api_base": "http://h/v1/chat/completions"},
             {},
-            True,
-            "org/mine",
             "http://h/v1",
+            "org/mine",
             "OPENAI_API_KEY",
         ),
         (
             {"name": "hosted_vllm/org/mine"},
-            {"HOSTED_VLLM_API_BASE": "http://v/v1"},
-            True,
-            "org/mine",
+            {"HOSTED_VLLM_API_BASE": "http://v/v1/"},
             "http://v/v1",
+            "org/mine",
             "HOSTED_VLLM_API_KEY",
         ),
-        ({"name": "gpt-4o", "api_key_env": "MINE"}, {}, True, "gpt-4o", OPENAI, "MINE"),
-        ({"name": "groq/llama-3.3-70b-versatile"}, {}, False, None, None, "GROQ_API_KEY"),
+        ({"name": "gpt-4o", "api_key_env": "MINE"}, {}, OPENAI, "gpt-4o", "MINE"),
         (
-            {"name": "anthropic/claude-x", "api_base": "http://a"},
+            {"name": "groq/openai/gpt-oss-20b"},
             {},
-            False,
-            None,
-            "http://a",
-            "ANTHROPIC_API_KEY",
+            "https://api.groq.com/openai/v1",
+            "openai/gpt-oss-20b",
+            "GROQ_API_KEY",
+        ),
+        (
+            {"name": "together_ai/org/mine"},
+            {"TOGETHERAI_API_KEY": "x"},
+            "https://api.together.ai/v1",
+            "org/mine",
+            "TOGETHERAI_API_KEY",
         ),
     ],
 )
-def test_where_a_model_is_asked(model, environ, wire, name, base, key_env):
+def test_where_a_model_is_asked(model, environ, url, name, key_env):
     address = Address.of(Model(**model), BOOK, environ)
-    assert (address.wire, address.base, address.key_env) == (wire, base, key_env)
-    assert name is None or address.name == name
+    assert (address.way, address.url) == (Way.WIRE, f"{url}/chat/completions")
+    assert (address.name, address.key_env) == (name, key_env)
+
+
+def test_where_a_deployment_of_azure_is_asked():
+    environ = {"AZURE_API_BASE": "https://mine.openai.azure.com/", "AZURE_API_VERSION": "2024-10-21"}
+    address = Address.of(Model(name="azure/my deployment"), BOOK, environ)
+    assert address.url == (
+        "https://mine.openai.azure.com/openai/deployments/my%20deployment/chat/completions?api-version=2024-10-21"
+    )
+    assert address.headers("k") == {"api-key": "k"}
+    assert address.key_env == "AZURE_API_KEY"
+
+
+@pytest.mark.parametrize(
+    ("model", "environ", "way"),
+    [
+        ({"name": "offline/demo"}, {}, Way.OFFLINE),
+        ({"name": "anthropic/claude-x", "api_base": "http://a"}, {}, Way.CONFIG),
+        ({"name": "claude-sonnet-4-5"}, {}, Way.CONFIG),
+        ({"name": "bedrock/anthropic.claude-x"}, {}, Way.LITELLM),
+        ({"name": "gpt-5-pro"}, {}, Way.LITELLM),  # served on /responses only
+        ({"name": "groq/llama-3.3-70b-versatile"}, {}, Way.WIRE),
+        # there litellm makes a tool of the schema
+        ({"name": "groq/llama-3.3-70b-versatile", "structured": True}, {}, Way.LITELLM),
+        ({"name": "azure/mine"}, {"AZURE_API_VERSION": "preview"}, Way.LITELLM),
+        ({"name": "who-knows"}, {}, None),
+    ],
+)
+def test_which_way_a_model_takes(model, environ, way):
+    assert way_of(Model(**model), environ, BOOK) is way
 
 
 @pytest.mark.parametrize(
@@ -68,7 +95,8 @@ def test_where_a_model_is_asked(model, environ, wire, name, base, key_env):
         ({"name": "anthropic/claude-x"}, {}, "ANTHROPIC_API_KEY"),
         ({"name": "gpt-4o-mini", "api_key_env": "MINE"}, {"OPENAI_API_KEY": "x"}, "MINE"),
         ({"name": "who-knows"}, {"OPENAI_API_KEY": "x"}, "who-knows"),
-        ({"name": "hosted_vllm/x"}, {}, "api_base"),
+        ({"name": "hosted_vllm/x"}, {}, "HOSTED_VLLM_API_BASE"),
+        ({"name": "azure/x"}, {"AZURE_API_KEY": "x"}, "AZURE_API_BASE"),
     ],
 )
 def test_what_is_missing_is_known_before_the_first_call(model, environ, word):
@@ -109,9 +137,10 @@ async def test_a_schema_is_sent_where_the_model_takes_it(make_asking, server):
     await asking.ask("2", schema=SCHEMA, model=asking.model(structured=True))
     await asking.ask("3", schema=SCHEMA, model=asking.model(name="gpt-4o-mini"))
     await asking.ask("4", schema=SCHEMA, model=asking.model(name="gpt-4o-mini", structured=False))
+    await asking.ask("5", schema=SCHEMA, model=asking.model(name="hosted_vllm/any"))
     formats = [request.get("response_format") for request in server.requests]
     sent = {"type": "json_schema", "json_schema": {"name": "output", "schema": SCHEMA.body, "strict": True}}
-    assert formats == [None, sent, sent, None]
+    assert formats == [None, sent, sent, None, sent]
 
 
 async def test_reasoning_models_take_other_parameters(make_asking, server):
@@ -124,48 +153,13 @@ async def test_reasoning_models_take_other_parameters(make_asking, server):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"temperature": 0.7, "max_tokens": 5}, {"extra": {"top_p": 0.5, "seed": 3, "stop": ["x"]}}],
-)
-async def test_our_wire_sends_what_litellm_sends(make_asking, server, changes):
-    from loom_dagster.gateway.litellm_lane import import_litellm
-
-    litellm = import_litellm()
-    asking = make_asking(server, environ={"OPENAI_API_KEY": "x"})
-    model = asking.model(name="openai/gpt-4o-mini", **changes)
-    ours = await asking.ask("hello", model=model, schema=SCHEMA)
-    response_format = {
-        "type": "json_schema",
-        "json_schema": {"name": "output", "schema": dict(SCHEMA.body), "strict": True},
-    }
-    theirs = await litellm.acompletion(
-        model=model.name,
-        messages=[{"role": "user", "content": "hello"}],
-        temperature=model.temperature,
-        max_tokens=model.max_tokens,
-        api_base=model.api_base,
-        api_key="x",
-        max_retries=0,
-        response_format=response_format,
-        **model.extra,
-    )
-    await litellm.close_litellm_async_clients()
-    own, other = server.requests
-    assert own == other
-    assert ours.text == theirs.choices[0].message.content
-    assert ours.usage.input_tokens == theirs.usage.prompt_tokens
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
 async def test_other_providers_go_through_litellm(make_asking, server):
     before = {
         name: os.environ.get(name) for name in ("LITELLM_LOCAL_MODEL_COST_MAP", "PYTHON_DOTENV_DISABLED")
     }
-    asking = make_asking(server, environ={"MISTRAL_API_KEY": "sk-very-secret-key"})
-    await asking.ask("warm up", model=asking.model(name="mistral/mistral-small-latest"))
-    model = asking.model(name="mistral/mistral-small-latest", max_attempts=2)
+    asking = make_asking(server, environ={"MINE": "sk-very-secret-key"})
+    await asking.ask("warm up", model=asking.model(name=OTHER, api_key_env="MINE"))
+    model = asking.model(name=OTHER, api_key_env="MINE", max_attempts=2)
     assert (await asking.ask("hello", model=model)).text == "ok"
 
     server.change(script=["429", "ok"], retry_after="13")
@@ -192,7 +186,7 @@ async def test_other_providers_go_through_litellm(make_asking, server):
 @pytest.mark.filterwarnings("ignore")
 async def test_a_used_up_quota_stops_the_run_through_litellm_too(make_asking):
     with LLMServer(faults={"quota": 1.0}) as server:
-        asking = make_asking(server, environ={"MISTRAL_API_KEY": "x"})
+        asking = make_asking(server, environ={"MINE": "x"})
         with pytest.raises(Misconfigured) as raised:
-            await asking.ask("hello", model=asking.model(name="mistral/mistral-small-latest"))
+            await asking.ask("hello", model=asking.model(name=OTHER, api_key_env="MINE"))
     assert raised.value.kind == "quota"
