@@ -22,6 +22,7 @@ from loom_dagster.records import Usage
 __all__ = ["LiteLLM", "import_litellm", "reply_of"]
 
 _QUIET = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHON_DOTENV_DISABLED": "1"}
+_LOST = {"ReadError", "RemoteProtocolError", "ServerDisconnectedError"}  # of httpx, httpx and aiohttp
 _IMPORTING = threading.Lock()
 
 
@@ -53,8 +54,12 @@ class LiteLLM:
             late = Transient(f"{self._place} did not answer in time", kind="timeout")
             raise maybe_paid(late) from None
         except Exception as error:  # noqa: BLE001 - whatever a provider of litellm raises
-            raise self.classified(error) from None  # the chain would hold the request with its key
-        return self.read(answer)
+            raise self._classified(error) from None  # the chain would hold the request with its key
+        try:
+            return reply_of(answer)
+        except (AttributeError, LookupError, TypeError):
+            senseless = Transient(f"{self._place} gave something that is no completion", kind="bad_body")
+            raise maybe_paid(senseless) from None
 
     def arguments(self, question: Question, messages: Sequence[Message]) -> dict[str, Any]:
         """Of litellm's completion."""
@@ -79,22 +84,16 @@ class LiteLLM:
             }
         return arguments
 
-    def read(self, answer: Any) -> Reply:
-        """The answer in our words. Raises Transient when it says nothing."""
-        try:
-            return reply_of(answer)
-        except (AttributeError, LookupError, TypeError):
-            senseless = Transient(f"{self._place} gave something that is no completion", kind="bad_body")
-            raise maybe_paid(senseless) from None
-
-    def classified(self, error: Exception) -> LoomError:
+    def _classified(self, error: Exception) -> LoomError:
         """By status first: litellm's classes do not tell a used-up quota from too many requests."""
         status = getattr(error, "status_code", None)
         name = type(error).__name__
         if name == "Timeout":
             return maybe_paid(Transient(f"{self._place} did not answer in time", kind="timeout"))
-        if _never_connected(error):  # litellm makes a 500 of it
-            return unreachable(self._place, error)
+        broken = _broken(error)
+        if broken is not None:  # litellm makes a 500 of it
+            lost = unreachable(self._place, error)
+            return maybe_paid(lost) if broken == "lost" else lost
         if name == "APIConnectionError" or status is None:
             if name in {"ImportError", "ModuleNotFoundError", "ValueError", "TypeError"}:
                 return Misconfigured(f"{self._place} cannot be asked", why=self._place.scrub(str(error)))
@@ -112,14 +111,17 @@ class LiteLLM:
         return from_status(self._place, int(status), said, {str(k): str(v) for k, v in dict(headers).items()})
 
 
-def _never_connected(error: BaseException) -> bool:
-    """Whether ``error`` began as a connection that did not come about, whichever client litellm used."""
+def _broken(error: BaseException) -> str | None:
+    """``refused`` or ``lost``, when ``error`` began as such a connection, whichever client litellm used."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, ConnectionError) or type(cause).__name__ in {"ClientConnectorError", "ConnectError"}:
-            return True
+        name = type(cause).__name__
+        if isinstance(cause, ConnectionRefusedError) or name in {"ClientConnectorError", "ConnectError"}:
+            return "refused"
+        if isinstance(cause, ConnectionError) or name in _LOST:
+            return "lost"
         cause = cause.__cause__ or cause.__context__
-    return False
+    return None
 
 
 def import_litellm() -> Any:

@@ -51,7 +51,7 @@ async def test_of_something_that_is_no_completion(both, speaker: Speaker, conten
     both.server.answers(200, content)
     with pytest.raises(Transient) as raised:
         await both.ours(model)
-    assert raised.value.kind == "bad_body"
+    assert (raised.value.kind, raised.value.maybe_paid) == ("bad_body", True)
     both.server.says(speaker.form, Said())
     assert (await both.ours(model)).text == "ok"
 
@@ -72,8 +72,25 @@ async def test_of_nobody_there(both, speaker: Speaker):
         await both.ours(model)
     with pytest.raises(Transient) as theirs:
         await through_litellm(model, speaker)
-    assert type(ours.value) is type(theirs.value)
-    assert (ours.value.kind, theirs.value.kind) == ("connection", "connection")
+    for error in (ours.value, theirs.value):
+        assert (type(error).__name__, error.kind, error.maybe_paid) == ("Unreachable", "connection", False)
+
+
+@pytest.mark.parametrize("speaker", ONE_OF_EACH_WAY, ids=lambda s: s.provider)
+async def test_of_a_connection_that_is_lost(both, speaker: Speaker):
+    async def hang_up(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        model = replace(model_of(both, speaker), api_base=base)
+        with pytest.raises(Transient) as ours:
+            await both.ours(model)
+        with pytest.raises(Transient) as theirs:
+            await through_litellm(model, speaker)
+    for error in (ours.value, theirs.value):
+        assert (type(error).__name__, error.kind, error.maybe_paid) == ("Unreachable", "connection", True)
 
 
 @pytest.mark.parametrize("speaker", ONE_OF_EACH_WAY, ids=lambda s: s.provider)
@@ -91,7 +108,7 @@ async def test_of_a_server_that_hangs(both, speaker: Speaker):
         with pytest.raises(Transient) as raised:
             await both.ours(model)
         hanging.set()
-    assert raised.value.kind == "timeout"
+    assert (raised.value.kind, raised.value.maybe_paid) == ("timeout", True)
 
 
 def model_of(both, speaker: Speaker) -> Model:
