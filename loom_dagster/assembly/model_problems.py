@@ -13,21 +13,26 @@ from loom_dagster.spec.models import BudgetSpec, JudgedSpec
 __all__ = ["check_models", "models_of"]
 
 
-def models_of(ready: Prepared) -> list[Model]:
-    """Every model the pipeline may ask: the transform's, its fallbacks, and the judges'."""
+def models_of(ready: Prepared) -> list[tuple[str, Model]]:
+    """Every model the pipeline may ask, with what it is there for: the transform's, its fallbacks, the judges'."""
     models, model = ready.models, ready.model
     if models is None or model is None:
         return []
     judged = [models.judge(e.model) for e in ready.spec.evaluate.evaluators if isinstance(e, JudgedSpec)]
     second = models.second(ready.fields)
-    return [model, *model.fallbacks, *([second] if second else []), *judged]
+    return [
+        ("transform", model),
+        *(("fallback", m) for m in model.fallbacks),
+        *([("load.fallback", second)] if second else []),
+        *(("judge", m) for m in judged),
+    ]
 
 
 def check_models(ready: Prepared, environ: Mapping[str, str]) -> list[Problem]:
     """Each problem once, however many judges share a model."""
     where = ready.file.where("transform", "model")
     found: dict[str, Problem] = {}
-    for model in models_of(ready):
+    for _, model in models_of(ready):
         for problem in (*check_model(model, environ), *_price_problems(ready, model)):
             found.setdefault(problem.what, problem if problem.where else replace(problem, where=where))
     return list(found.values())

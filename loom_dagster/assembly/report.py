@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from loom_dagster.assembly.model_problems import models_of
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Problem
 from loom_dagster.extract import check_source
+from loom_dagster.gateway import way_of
 from loom_dagster.load import check_destination
 from loom_dagster.settings import Settings
 from loom_dagster.spec import PipelineFile
@@ -29,11 +32,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Sections in the order they are shown; every problem also stands in ``problems``."""
+    """Sections in the order they are shown; every problem also stands in ``problems``. ``models``: how each
+    is asked, by name."""
 
     pipeline: str
     version: str | None
     sections: Mapping[str, Sequence[Line]]
+    models: Mapping[str, str] = field(default_factory=dict)
     problems: Sequence[Problem] = field(default_factory=tuple)
 
     @property
@@ -47,9 +52,14 @@ def broken_report(name: str, problems: Sequence[Problem]) -> Report:
     return Report(pipeline=name, version=None, sections={"Pipeline Definition": lines}, problems=tuple(problems))
 
 
-def report(ready: Prepared, *, connections: Sequence[Problem] | None = None) -> Report:
+def report(
+    ready: Prepared,
+    *,
+    connections: Sequence[Problem] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Report:
     """Of a prepared pipeline. ``connections``: what trying source and destination found, if it was tried."""
-    spec, prompt, model = ready.spec, ready.prompt, ready.model
+    spec, prompt = ready.spec, ready.prompt
     sections: dict[str, list[Line]] = {
         "Pipeline Definition": [_ok("YAML syntax valid"), _ok("Required fields present")],
         "Prompts": [],
@@ -67,8 +77,13 @@ def report(ready: Prepared, *, connections: Sequence[Problem] | None = None) -> 
         sections["Context"] = [_ok(f"{name} ({version})") for name, version in prompt.contexts.items()]
     if ready.schema is not None:
         sections["Prompts"].append(_ok(f"output: {', '.join(ready.schema.arrow.names)}"))
-    if model is not None:
-        sections["Models"] = [_ok(model.name), *(_ok(f"{m.name} (fallback)") for m in model.fallbacks)]
+    ways: dict[str, str] = {}
+    for role, model in models_of(ready):  # the first role names a model that has several
+        way = way_of(model, environ, ready.prices)
+        if way is not None and model.name not in ways:
+            ways[model.name] = way
+            named = model.name if role == "transform" else f"{model.name} ({role})"
+            sections["Models"].append(_ok(f"{named}: {ways[model.name]}"))
     sections["Evaluators"] = [
         _ok(f"{e.name}: {e.type}, threshold {e.threshold:g}") for e in spec.evaluate.evaluators
     ] or [_ok("none: a record passes once its output fits the schema")]
@@ -85,6 +100,7 @@ def report(ready: Prepared, *, connections: Sequence[Problem] | None = None) -> 
         pipeline=spec.name,
         version=spec.version,
         sections={name: lines for name, lines in sections.items() if lines},
+        models=ways,
         problems=tuple(problems),
     )
 

@@ -46,6 +46,7 @@ class Checked:
                 title: [{"level": li.level, "text": li.text} for li in lines]
                 for title, lines in sections.items()
             },
+            "models": dict(self.report.models) if self.report is not None else {},
             "problems": [problem_document(p) for p in self.problems],
         }
 

@@ -3,7 +3,7 @@
 from loom_dagster.gateway.charge import Spend
 from loom_dagster.gateway.gateway import Gateway
 from loom_dagster.gateway.keys import question_key
-from loom_dagster.gateway.lanes import check_model
+from loom_dagster.gateway.lanes import check_model, way_of
 from loom_dagster.gateway.prices import PriceBook
 from loom_dagster.gateway.question import (
     AnswerSchema,
@@ -36,4 +36,5 @@ __all__ = [
     "Timeouts",
     "check_model",
     "question_key",
+    "way_of",
 ]

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 
 from loom_dagster.errors import Misconfigured, Permanent, Transient
 from loom_dagster.gateway import AnswerSchema, Model, PriceBook, check_model
 from loom_dagster.gateway.lanes import Address, way_of
-from loom_dagster.gateway.providers import Way
+from loom_dagster.gateway.providers import PROVIDERS, Way
 from tests.servers.llm import LLMServer
 
 BOOK = PriceBook.load()
+DOCS = Path(__file__).parents[2] / "docs" / "pipelines.md"
 OPENAI = "https://api.openai.com/v1"
 OTHER = "fireworks_ai/accounts/fireworks/models/llama-v3p1-8b-instruct"  # no lane of ours
 
@@ -86,6 +89,13 @@ def test_where_a_deployment_of_azure_is_asked():
 )
 def test_which_way_a_model_takes(model, environ, way):
     assert way_of(Model(**model), environ, BOOK) is way
+
+
+@pytest.mark.parametrize("way", [Way.WIRE, Way.CONFIG])
+def test_the_docs_name_every_provider_of_a_lane(way):
+    [row] = [line for line in DOCS.read_text().splitlines() if line.startswith(f"| {way} |")]
+    named = set(re.findall(r"`(\w+)`", row.split("|")[2])) - {"api_base"}
+    assert named == {name for name, provider in PROVIDERS.items() if provider.way is way}
 
 
 @pytest.mark.parametrize(
