@@ -203,10 +203,11 @@ FORMATS: Mapping[str, Callable[[Said, str], dict[str, Any]]] = {
 
 
 class ProviderServer:
-    """Starts and stops a server in a thread; a context manager."""
+    """Starts and stops a server in a thread; a context manager. ``record``: keep what was ``seen``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, record: bool = True) -> None:
         self.port = 0
+        self._record = record
         self.seen: list[Seen] = []
         self._status, self._headers, self._content = 200, {}, b"{}"
         self._ready = threading.Event()
@@ -252,6 +253,13 @@ class ProviderServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         content = await request.read()
+        if self._record:
+            self._note(request, content)
+        return web.Response(
+            status=self._status, body=self._content, headers=self._headers, content_type="application/json"
+        )
+
+    def _note(self, request: web.BaseRequest, content: bytes) -> None:
         headers = {
             name.lower(): value
             for name, value in request.headers.items()
@@ -265,7 +273,4 @@ class ProviderServer:
                 agent=request.headers.get("User-Agent", ""),
                 body=orjson.loads(content),
             )
-        )
-        return web.Response(
-            status=self._status, body=self._content, headers=self._headers, content_type="application/json"
         )
