@@ -86,6 +86,7 @@ def _openai(said: Said, model: str) -> dict[str, Any]:
 def _deepseek(said: Said, model: str) -> dict[str, Any]:
     document = _openai(said, model)
     usage = document["usage"]
+    del usage["prompt_tokens_details"]
     usage["prompt_cache_hit_tokens"] = said.cached
     usage["prompt_cache_miss_tokens"] = said.into - said.cached
     return document
