@@ -84,7 +84,8 @@ def test_the_rest_is_deferred_and_the_next_run_goes_on_where_this_one_ended(serv
 @pytest.mark.service
 def test_killed_at_random_moments_a_run_keeps_its_budget(server, budgeted) -> None:
     budget = 0.6
-    project = budgeted({"cost_budget": budget})
+    project = budgeted({"cost_budget": budget}, limits={"in_flight": 8})  # each kill costs 8 worst cases
+    server.change(latency=0.05)
     for paid in (150, 300):
         child = subprocess.Popen(
             project.command("run", "classify", "--direct"),
@@ -95,6 +96,7 @@ def test_killed_at_random_moments_a_run_keeps_its_budget(server, budgeted) -> No
         )
         while server.stats()["paid"] < paid and child.poll() is None:
             time.sleep(0.005)
+        assert child.poll() is None, "it ended before it was killed"
         child.send_signal(signal.SIGKILL)
         child.wait()
     last = project.run()
