@@ -62,8 +62,11 @@ class TableFile:
         if self._waiting:
             table = pa.Table.from_batches(self._waiting, self.schema)
             self._writer.write_table(table, row_group_size=_GROUP_ROWS)
+            del table
         self._waiting.clear()
         self._waiting_rows = self._waiting_bytes = 0
+        # what many small arrays and texts leave behind is in pieces, which malloc would keep and add to
+        pa.system_memory_pool().release_unused()
 
 
 def sync_folder(folder: Path) -> None:
