@@ -28,13 +28,16 @@ What it answers, in this order:
 "hangup" (a good answer, and then the connection is closed without a word), "html" (200 that is no JSON), "wrong_schema", "malformed", "empty", "unicode", "refusal", "filter", "length".
 ``mode``: "random" (each attempt of a request is drawn anew; the same seed gives the same draws) or "sticky" (a request that
 fails always fails). ``poison``: {text: fault}, for every request whose body holds the text. ``script``: fault names, one per request in order ("ok" = none), before ``faults`` apply.
-``cap``: more requests than that in flight get 429. ``retry_after``: header on 429 and 503. ``headers``: more headers, on 200 and errors. ``key``: the bearer token that is needed.
+``cap``: a request beyond that many in flight gets 429 at once. ``retry_after``: header on 429 and 503. ``headers``: more headers, on 200 and errors. ``key``: the bearer token that is needed.
 ``status``: every request gets it (an outage). ``record``: keep the last 1000 request bodies in ``server.requests``.
 
 GET /stats: requests, paid (200 answers delivered whole, HTML and cut ones excluded), repeated (a body paid more than once: each
-time after the first), in_flight, max_in_flight, by_status, by_fault, unknown (texts without a label), input_tokens and
-output_tokens (of the paid ones).
-POST /control with JSON changes latency, jitter, faults, status, cap, script, poison, mode, retry_after while it runs.
+time after the first), input_tokens and output_tokens (of the paid ones), refused (by the cap), in_flight, max_in_flight,
+busy_seconds (in flight, summed over time), by_status, by_fault, unknown (texts without a label), cpu_seconds (of this process),
+first_request (with a text for ``find``) and last_answer (time.monotonic(), one clock for all processes of a machine; or None).
+GET /repeats: for each repeated answer, when the one before it was delivered.
+POST /control with JSON changes latency, jitter, faults, status, cap, script, poison, mode, retry_after while it runs;
+{"reset": true} starts the counters anew (what was paid is remembered).
 """
 
 from __future__ import annotations
@@ -50,6 +53,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections import Counter, deque
 from collections.abc import Callable
@@ -156,11 +160,20 @@ class LLMServer:
     def stats(self) -> dict[str, Any]:
         if self._service is not None:
             return self._service.stats()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/stats") as reply:
-            return json.loads(reply.read())  # type: ignore[no-any-return]
+        return self._get("stats")  # type: ignore[no-any-return]
+
+    def repeats(self) -> list[float]:
+        """When each answer was delivered that was paid again later (``time.monotonic()``)."""
+        if self._service is not None:
+            return list(self._service.repeats)
+        return self._get("repeats")  # type: ignore[no-any-return]
+
+    def _get(self, what: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{what}") as reply:
+            return json.loads(reply.read())
 
     def change(self, **options: Any) -> None:
-        """Change latency, jitter, faults, script, poison, status, cap, mode or retry_after from now on."""
+        """Change latency, jitter, faults, script, poison, status, cap, mode or retry_after from now on; or ``reset=True``."""
         if self._service is not None:
             self._service.change(options)
             return
@@ -209,16 +222,26 @@ class _Service:
         self.options = options
         self.stopped = asyncio.Event()
         self.recorded: deque[bytes] = deque(maxlen=1000)
+        self.repeats: list[float] = []
         self._seen: Counter[bytes] = Counter()
-        self._paid: dict[bytes, int] = {}
-        self._statuses: Counter[int] = Counter()
-        self._faults: Counter[str] = Counter()
-        self._requests = self._in_flight = self._max = self._unknown = 0
-        self._input_tokens = self._output_tokens = 0
+        self._delivered: dict[bytes, float] = {}  # when each body was last answered and paid
+        self._in_flight = 0
+        self._reset()
         self._random = random.Random(options.seed)
         self._find = re.compile(options.find) if options.find else None
         self._names = sorted(set(options.labels.values())) if options.labels else []
         self._judges: dict[str, bool] = {}
+
+    def _reset(self) -> None:
+        self._statuses: Counter[int] = Counter()
+        self._faults: Counter[str] = Counter()
+        self._requests = self._refused = self._unknown = 0
+        self._paid = self._into = self._out = 0
+        self._max, self._busy, self._changed = self._in_flight, 0.0, time.monotonic()
+        self._cpu = time.process_time()
+        self._first: float | None = None
+        self._last: float | None = None
+        self.repeats.clear()
 
     async def listen(self, port: int) -> int:
         self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
@@ -233,41 +256,65 @@ class _Service:
         await self._runner.cleanup()
 
     def stats(self) -> dict[str, Any]:
+        self._flow(0)
         return {
             "requests": self._requests,
-            "paid": sum(self._paid.values()),
-            "repeated": sum(n - 1 for n in self._paid.values()),
+            "paid": self._paid,
+            "repeated": len(self.repeats),
+            "input_tokens": self._into,
+            "output_tokens": self._out,
+            "refused": self._refused,
             "in_flight": self._in_flight,
             "max_in_flight": self._max,
+            "busy_seconds": self._busy,
             "by_status": {str(k): v for k, v in sorted(self._statuses.items())},
             "by_fault": dict(self._faults),
             "unknown": self._unknown,
-            "input_tokens": self._input_tokens,
-            "output_tokens": self._output_tokens,
+            "cpu_seconds": time.process_time() - self._cpu,
+            "first_request": self._first,
+            "last_answer": self._last,
         }
 
     def change(self, options: dict[str, Any]) -> None:
         for name, value in options.items():
-            setattr(self.options, name, value)
+            if name == "reset":
+                self._reset()
+            else:
+                setattr(self.options, name, value)
+
+    def _flow(self, change: int) -> None:
+        now = time.monotonic()
+        self._busy += self._in_flight * (now - self._changed)
+        self._changed = now
+        self._in_flight += change
+        self._max = max(self._max, self._in_flight)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/stats":
             return web.json_response(self.stats())
+        if request.path == "/repeats":
+            return web.json_response(self.repeats)
         if request.path == "/control":
             self.change(json.loads(await request.read()))
             return web.json_response({})
         if request.path.endswith("/models"):
             return web.json_response({"object": "list", "data": [{"id": "any", "object": "model"}]})
+        came = time.monotonic()
         body = await request.read()
         self._requests += 1
-        self._in_flight += 1
-        self._max = max(self._max, self._in_flight)
+        if self._first is None and (self._find is None or self._find.search(body.decode())):
+            self._first = came  # what has no text to find is a client's way to ask what the model can do
         if self.options.record:
             self.recorded.append(body)
+        if self.options.cap is not None and self._in_flight >= self.options.cap:
+            self._refused += 1
+            return self._error("429", request)
+        self._flow(+1)
         try:
             return await self._complete(request, body)
         finally:
-            self._in_flight -= 1
+            self._flow(-1)
+            self._last = self._changed
 
     async def _complete(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         options, identity = self.options, hashlib.blake2b(body, digest_size=16).digest()
@@ -292,17 +339,16 @@ class _Service:
         await response.prepare(request)
         await response.write_eof()
         self._statuses[200] += 1
-        self._paid[identity] = self._paid.get(identity, 0) + 1
+        self._paid, self._into, self._out = self._paid + 1, self._into + into, self._out + out
+        if (before := self._delivered.get(identity)) is not None:
+            self.repeats.append(before)
+        self._delivered[identity] = time.monotonic()
         if fault == "hangup" and request.transport is not None:
             request.transport.close()
-        self._input_tokens += into
-        self._output_tokens += out
         return response
 
     def _draw(self, identity: bytes, body: bytes) -> str:
         options = self.options
-        if options.cap is not None and self._in_flight > options.cap:
-            return "429"
         for text, name in options.poison.items():
             if text.encode() in body:
                 return name
@@ -351,6 +397,7 @@ class _Service:
         return response
 
     def _payload(self, request: dict[str, Any], fault: str) -> tuple[bytes, int, int]:
+        """The answer, and the tokens in and out that it is billed with."""
         text, finish, refusal = self._answer(request), "stop", None
         if fault == "wrong_schema":
             text = '{"nonsense": [1, 2, 3]}'
@@ -367,7 +414,7 @@ class _Service:
         size = sum(len(m["content"]) for m in request["messages"])
         into, out = size // 4 + 1, len(text) // 4 + 1
         message = {"role": "assistant", "content": text, "refusal": refusal}
-        body = orjson.dumps(
+        payload = orjson.dumps(
             {
                 "id": "chatcmpl-1",
                 "object": "chat.completion",
@@ -377,7 +424,7 @@ class _Service:
                 "usage": {"prompt_tokens": into, "completion_tokens": out, "total_tokens": into + out},
             }
         )
-        return body, into, out
+        return payload, into, out
 
     def _answer(self, request: dict[str, Any]) -> str:
         if self.options.answer is not None:
