@@ -3,13 +3,14 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: demo test ui check lock clean help
+.PHONY: demo test ui check bench lock clean help
 export PYTHON
 
 BIN := .venv/bin
 RUNTIME := .venv/.runtime
 TOOLS := .venv/.tools
 ARGS ?=
+SHORT := peers --records 2000 --contestants loom loom:dagster aiohttp litellm
 
 demo: $(RUNTIME) ## Run both example pipelines, offline and free of charge
 	@$(BIN)/loom run customer_sentiment review_insights
@@ -31,6 +32,9 @@ check: $(TOOLS) ## Lint, types, import directions, generated docs
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python docs/generate.py --check
+
+bench: $(RUNTIME) ## Measure side by side, a few minutes (ARGS="must-hold --repeats 3" for more)
+	@$(BIN)/python -m benchmarks.compare $(if $(ARGS),$(ARGS),$(SHORT))
 
 lock: $(TOOLS) ## Resolve pyproject.toml anew into the two locks
 	@$(BIN)/python .ci/lock.py
