@@ -99,6 +99,6 @@ def measured(setting: Setting, measure: Callable[[str, Path], Row], *, repeats: 
 
 
 def summary(rows: list[Row]) -> Row:
-    values = {key: [float(row[key]) for row in rows if key in row] for key in rows[0]}
+    values = {key: [float(row[key]) for row in rows if key in row] for key in {key for row in rows for key in row}}
     worst = {"lost", "double", "wrong", "overspend", "paid_twice", "received_and_lost"}
     return {key: max(all_) if key in worst else statistics.median(all_) for key, all_ in values.items()} | {"runs": len(rows)}

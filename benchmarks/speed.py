@@ -99,15 +99,17 @@ def rerun(setting: Setting) -> Table:
         start, full = starts[contestant], again(setting.records)
         row: Row = {
             "whole": setting.records / full.wall,
-            "more": (setting.records - few) / max(full.wall - start.wall, 1e-9),
             "cpu": (full.cpu - start.cpu) / (setting.records - few) * 1000,
             "paid": full.stats["paid"],
             "lost": full.lost,
             "double": full.double,
             "wrong": full.wrong,
         }
-        own = own_seconds(full)
-        return row | ({"own": setting.records / own} if own else {})
+        if full.wall > start.wall:  # with few records the noise of starting may be more than the rest
+            row["more"] = (setting.records - few) / (full.wall - start.wall)
+        if own := own_seconds(full):
+            row["own"] = setting.records / own
+        return row
 
     return Table(
         title="Once more, everything known",
