@@ -52,7 +52,7 @@ class Incoming:
         """Each batch, and the record ids of its rows."""
         names = dict.fromkeys((_RECORD_ID, *self.schema.names))
         wanted = pa.schema([self._whole.field(name) for name in names])
-        for chunk in Parquet().chunks(self._files, wanted, Reading(rows=8192)):
+        for chunk in Parquet().chunks(self._files, wanted, Reading(rows=4096)):
             yield chunk.table.column(_RECORD_ID).to_pylist(), chunk.table.select(self.schema.names)
 
 

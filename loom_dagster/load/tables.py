@@ -16,6 +16,8 @@ from loom_dagster.load.incoming import Replacements, keys_of
 
 __all__ = ["TableDestination"]
 
+_AT_ONCE = 4096
+
 
 class TableDestination:
     """The rows that are there (none without ``file``), to be written again together with new ones.
@@ -62,7 +64,8 @@ class TableDestination:
                     why=f"{row.reason}: {row.raw[:80]}",
                     fix="mend it",
                 )
-            yield conformed(chunk.table, self._schema)
+            for at in range(0, chunk.table.num_rows, _AT_ONCE):  # a merge holds several copies of them
+                yield conformed(chunk.table.slice(at, _AT_ONCE), self._schema)
 
     def _chunks(self, file: File) -> Iterator[Chunk]:
         if isinstance(self._form, Csv):

@@ -14,7 +14,7 @@ from loom_dagster.records import to_json
 __all__ = ["TableFile", "sync_folder"]
 
 _GROUP_ROWS = 16_384
-_GROUP_BYTES = 32 * 1024 * 1024
+_GROUP_BYTES = 16 * 1024 * 1024
 _SAMPLE = 10
 _LONG_TEXT = 500  # characters of a text that a sample shows
 

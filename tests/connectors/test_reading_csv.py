@@ -89,7 +89,7 @@ def test_only_bad_rows(files, read):
 def test_places_hold_over_many_blocks(files, read, monkeypatch):
     from loom_dagster.connectors.formats import csv
 
-    monkeypatch.setattr(csv, "_BLOCK", 1 << 16)
+    monkeypatch.setattr(csv, "_BLOCKS", (1 << 16,))
     lines = [b"bad" if i % 97 == 5 else b"%d,x%d" % (i, i) for i in range(30_000)]
     _, rows, bad = read(files(a__csv=b"n,t\n" + b"\n".join(lines) + b"\n"))
     assert [b.offset for b in bad] == [i for i in range(30_000) if i % 97 == 5]
@@ -153,9 +153,22 @@ def test_a_last_field_that_ends_in_a_quoted_newline_is_fine(files, read):
 def test_a_row_beyond_the_block_is_named(files, read, monkeypatch):
     from loom_dagster.connectors.formats import csv
 
-    monkeypatch.setattr(csv, "_BLOCK", 1 << 16)
+    monkeypatch.setattr(csv, "_BLOCKS", (1 << 15, 1 << 16))
     with pytest.raises(Misconfigured, match=r"a row is larger than|a quote is never closed"):
         read(files(a__csv=b"a,b\n1,2\n" + b"1," + b"x" * (1 << 18) + b"\n1,2\n"))
+
+
+@pytest.mark.parametrize("place", [0, 1, 5_000, 29_999])
+def test_a_row_that_fits_the_larger_block_only_changes_nothing_else(files, read, monkeypatch, place):
+    from loom_dagster.connectors.formats import csv
+
+    monkeypatch.setattr(csv, "_BLOCKS", (1 << 16, 1 << 19))
+    lines = [b"bad" if i % 97 == 5 else b"%d,x%d" % (i, i) for i in range(30_000)]
+    lines[place] = b"%d,%s" % (place, b"y" * (1 << 17))
+    _, rows, bad = read(files(a__csv=b"n,t\n" + b"\n".join(lines) + b"\n"))
+    assert [b.offset for b in bad] == [i for i in range(30_000) if i % 97 == 5 and i != place]
+    assert [r["n"] for r in rows] == [i for i in range(30_000) if i % 97 != 5 or i == place]
+    assert next(r for r in rows if r["n"] == place)["t"] == "y" * (1 << 17)
 
 
 def test_header_only_and_empty(files, read):

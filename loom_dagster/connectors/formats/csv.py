@@ -11,6 +11,8 @@ import collections
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -28,7 +30,9 @@ from loom_dagster.errors import Misconfigured
 
 __all__ = ["Csv"]
 
-_BLOCK = 8 * 1024 * 1024  # read at a time; a row must fit into it
+# Read at a time. Arrow reads up to 32 blocks ahead of whoever takes the rows, so they are small, but for
+# files with a row that does not fit; into the large one each row must fit.
+_BLOCKS = (1024 * 1024, 8 * 1024 * 1024)
 
 
 class Csv:
@@ -59,26 +63,54 @@ class Csv:
         names, filled = _header(file, reading)
         if not filled:
             return
-        with accessing(file.uri), open_utf8(file, reading.encoding) as stream:
-            while stream.peek(1)[:1] in (b"\r", b"\n"):  # empty lines before the header
-                stream.read(1)
-            yield from _Rows(file, MarkedStream(stream), names).chunks()
+        given = 0
+        for block in _BLOCKS:
+            with accessing(file.uri), open_utf8(file, reading.encoding) as stream:
+                while stream.peek(1)[:1] in (b"\r", b"\n"):  # empty lines before the header
+                    stream.read(1)
+                try:
+                    for chunk in _Rows(file, MarkedStream(stream), names, block).after(given):
+                        given += chunk.rows
+                        yield chunk
+                except _DoesNotFitError:
+                    continue
+                return
+        raise Misconfigured(
+            f"{file.uri} cannot be read as CSV after row {given}",
+            why=f"a row is larger than {_BLOCKS[-1] >> 20} MB, or a quote is never closed",
+        )
 
     def writer(self, stream: BinaryIO, schema: pa.Schema, *, path: str = "") -> Writer:
         return CsvWriter(stream, schema, _delimiter(path))
 
 
+class _DoesNotFitError(Exception):
+    """A row is larger than a block."""
+
+
 class _Rows:
     """One reading of one file."""
 
-    def __init__(self, file: File, stream: MarkedStream, names: Sequence[str]) -> None:
+    def __init__(self, file: File, stream: MarkedStream, names: Sequence[str], block: int) -> None:
         self._file, self._stream = file, stream
         self._bad: collections.deque[Any] = collections.deque()
-        self._reader = pyarrow.csv.open_csv(
-            stream,
-            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=_block_size(file)),
+        with _fitting():
+            self._reader = self._open(names, block)
+        self._given = 0
+
+    def after(self, given: int) -> Iterator[Chunk]:
+        """What comes after the first ``given`` rows, unreadable ones counted. Raises _DoesNotFitError."""
+        for chunk in self._chunks():
+            over = max(given - (self._given - chunk.rows), 0)
+            if over < chunk.rows:
+                yield _without_first(chunk, over)
+
+    def _open(self, names: Sequence[str], block: int) -> Any:
+        return pyarrow.csv.open_csv(
+            self._stream,
+            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=_block_size(self._file, block)),
             parse_options=pyarrow.csv.ParseOptions(
-                delimiter=_delimiter(file.name),
+                delimiter=_delimiter(self._file.name),
                 newlines_in_values=True,
                 ignore_empty_lines=len(names) > 1,  # in a file of one column an empty line is a null
                 invalid_row_handler=self._keep,
@@ -90,9 +122,8 @@ class _Rows:
                 quoted_strings_can_be_null=False,
             ),
         )
-        self._given = 0
 
-    def chunks(self) -> Iterator[Chunk]:
+    def _chunks(self) -> Iterator[Chunk]:
         last = None
         while (batch := self._next()) is not None:
             chunk = self._chunk(batch, final=False)
@@ -109,15 +140,11 @@ class _Rows:
         return "skip"
 
     def _next(self) -> pa.RecordBatch | None:
-        try:
-            return self._reader.read_next_batch()
-        except StopIteration:
-            return None
-        except pa.ArrowInvalid as error:
-            raise Misconfigured(
-                f"{self._file.uri} cannot be read as CSV after row {self._given}",
-                why=f"a row is larger than {_BLOCK >> 20} MB, or a quote is never closed",
-            ) from error
+        with _fitting():
+            try:
+                return self._reader.read_next_batch()
+            except StopIteration:
+                return None
 
     def _chunk(self, batch: pa.RecordBatch, *, final: bool) -> Chunk:
         unreadable: list[Unreadable] = []
@@ -180,9 +207,27 @@ def _delimiter(path: str) -> str:
     return "\t" if path.lower().removesuffix(".gz").endswith(".tsv") else ","
 
 
-def _block_size(file: File) -> int:
+def _block_size(file: File, block: int) -> int:
     # small files need no large buffers
-    return min(max((file.size or _BLOCK) * 2, 1 << 16), _BLOCK)
+    return min(max((file.size or block) * 2, 1 << 16), block)
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    try:
+        yield
+    except pa.ArrowInvalid as error:  # it bears with everything else
+        raise _DoesNotFitError from error
+
+
+def _without_first(chunk: Chunk, rows: int) -> Chunk:
+    if rows == 0:
+        return chunk
+    dropped = sum(row.offset < rows for row in chunk.unreadable)
+    return Chunk(
+        table=chunk.table.slice(rows - dropped),
+        unreadable=[replace(row, offset=row.offset - rows) for row in chunk.unreadable[dropped:]],
+    )
 
 
 def _without_torn_rows(chunk: Chunk) -> Chunk:

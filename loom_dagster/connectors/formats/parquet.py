@@ -19,6 +19,7 @@ from loom_dagster.errors import Misconfigured
 __all__ = ["Parquet"]
 
 _GROUP_ROWS = 131_072
+_GROUP_BYTES = 16 * 1024 * 1024
 
 
 class Parquet:
@@ -55,7 +56,7 @@ class Parquet:
 
 
 class _ParquetWriter:
-    """A row group a ``CHUNK_BYTES`` or ``_GROUP_ROWS``, so that neither many small ones nor one large
+    """A row group a ``_GROUP_BYTES`` or ``_GROUP_ROWS``, so that neither many small ones nor one large
     one comes out."""
 
     def __init__(self, stream: BinaryIO, schema: pa.Schema) -> None:
@@ -68,7 +69,7 @@ class _ParquetWriter:
         self._waiting.append(batch)
         self._bytes += batch.nbytes
         self._rows += batch.num_rows
-        if self._bytes >= CHUNK_BYTES or self._rows >= _GROUP_ROWS:
+        if self._bytes >= _GROUP_BYTES or self._rows >= _GROUP_ROWS:
             self._flush()
 
     def close(self) -> None:
