@@ -18,7 +18,7 @@ from loom_dagster.evaluate import build_panel
 from loom_dagster.extract import Source
 from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Shares
 from loom_dagster.ledger import RunHandle, VersionRow
-from loom_dagster.pipeline import OnFailure, Pace, Plan, Route
+from loom_dagster.pipeline import OnFailure, Pace, Plan, Room, Route
 from loom_dagster.prompts import Prompt, render_value
 from loom_dagster.records import Batch, digest
 from loom_dagster.release import Releases, Stamp
@@ -87,7 +87,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         budgets=ready.budgets,
         warn_above=ready.warn_above,
         paid=functools.partial(_paid, materials.store),
-        pace=Pace(workers=_workers(model, parts.models.judge(None))),
+        pace=_pace(model, parts.models.judge(None)),
         versions=versions(ready),
         version_rows=_version_rows(prompt, model),
         notes=tuple(str(p) for p in ready.warnings),
@@ -183,9 +183,11 @@ def versions(ready: Prepared) -> Mapping[str, Any]:
     }
 
 
-def _workers(model: Model, judge: Model) -> int:
-    """Records on their way at once: enough to keep the transform's model busy while others are judged."""
-    return model.in_flight + (judge.in_flight if judge.name != model.name else model.in_flight // 2)
+def _pace(model: Model, judge: Model) -> Pace:
+    """Records on their way at once: enough to keep the transform's model busy while others are judged. And as
+    many again may be open, so that the next ones are there."""
+    workers = model.in_flight + (judge.in_flight if judge.name != model.name else model.in_flight // 2)
+    return Pace(workers=workers, room=Room(records=max(Room().records, 2 * workers)))
 
 
 def _fixed_values(

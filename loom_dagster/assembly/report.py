@@ -12,8 +12,11 @@ from loom_dagster.errors import Problem
 from loom_dagster.extract import check_source
 from loom_dagster.gateway import way_of
 from loom_dagster.load import check_destination
+from loom_dagster.records import dollars
 from loom_dagster.settings import Settings
 from loom_dagster.spec import PipelineFile
+
+_PER = {"run": "a run", "day": "a day (UTC)", "month": "a month (UTC), for the whole project"}
 
 __all__ = ["Line", "Report", "broken_report", "report", "try_connections"]
 
@@ -68,6 +71,7 @@ def report(
         "Evaluators": [],
         "Source": [],
         "Destination": [],
+        "Budgets": [_ok(f"{dollars(usd)} {_PER[name]}") for name, usd in ready.budgets.limits().items()],
     }
     if prompt is not None:
         sections["Prompts"] = [
@@ -141,5 +145,7 @@ def _section(problem: Problem, file: PipelineFile) -> str:
         "Evaluators": file.line("evaluate"),
         "Destination": file.line("load"),
     }
+    if "monitoring" in file.spec.model_fields_set:
+        starts["Budgets"] = file.line("monitoring")
     before = {name: start for name, start in starts.items() if start <= int(line)}
     return max(before, key=lambda name: before[name]) if before else "Pipeline Definition"

@@ -1,6 +1,7 @@
 """A pipeline's run: records stream through the stages, each ends in exactly one place."""
 
 from loom_dagster.pipeline.conclude import Ended, conclude
+from loom_dagster.pipeline.intake import Room
 from loom_dagster.pipeline.outcome import Counts, LoadResult, Outcome, ScoreSummary, Spending, Status, Verdict
 from loom_dagster.pipeline.plan import Base, Plan
 from loom_dagster.pipeline.route import Deferred, Fate, OnFailure, Route
@@ -20,6 +21,7 @@ __all__ = [
     "Outcome",
     "Pace",
     "Plan",
+    "Room",
     "Route",
     "ScoreSummary",
     "Spending",

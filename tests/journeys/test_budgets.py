@@ -120,6 +120,16 @@ def test_a_price_that_nobody_knows_is_refused_before_the_first_call(server, budg
     assert project.run().code == 0
 
 
+def test_validate_shows_the_budgets_and_what_is_wrong_with_them(server, budgeted) -> None:
+    project = budgeted({"cost_budget": {"run": 1.0, "day": 5}}, price=None)
+    told = project.loom("validate", "classify")
+    assert told.code == 2
+    budgets = told.out[told.out.index("Budgets:") :].split("\n\n")[0]
+    assert "$1.00 a run" in budgets
+    assert "$5.00 a day (UTC)" in budgets
+    assert "the price of `openai/any` is not known" in budgets
+
+
 def test_the_months_budget_is_the_projects_own(server, budgeted) -> None:
     project = budgeted({})
     project.write("pyproject.toml", '[tool.loom]\nmodel = "x"\nmonthly_budget = 0.1\n')
