@@ -179,9 +179,10 @@ class SpendLog:
                     items.append(self._items.get_nowait())
             try:
                 self._transact([item for item in items if item is not None])
-            except Misconfigured as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+                told = error if isinstance(error, Misconfigured) else _broken(error)
                 while self._waiting:
-                    _tell(self, self._waiting.popleft(), error)
+                    _tell(self, self._waiting.popleft(), told)
             if None in items:
                 return
 
@@ -253,6 +254,12 @@ class SpendLog:
 
     def _day(self) -> str:
         return f"{self._clock.now():%Y-%m-%d}"
+
+
+def _broken(error: Exception) -> Misconfigured:
+    return Misconfigured(
+        "the ledger's reservations cannot be kept", why=f"{type(error).__name__}: {error}", kind="ledger"
+    )
 
 
 def _tell(log: SpendLog, want: _Want, answer: int | Misconfigured | OverBudget) -> None:

@@ -198,6 +198,18 @@ async def test_a_ledger_that_cannot_be_written_stops_the_run(path, ledger, open_
     spend._limits = {}
 
 
+async def test_a_reservation_that_cannot_be_read_stops_the_run_and_never_hangs_it(path, ledger, open_spend):
+    run = ledger.begin_run("reviews", "", "f")
+    killed = open_spend(handle=run, run=1.0)
+    await killed.reserve(b"a", 0.3)
+    resumed = open_spend(handle=run, run=1.0)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE reservations SET pid = 4194305, calls = 'no JSON'")
+    connection.close()
+    with pytest.raises(Misconfigured, match="the ledger's reservations cannot be kept"):
+        await asyncio.wait_for(resumed.reserve(b"b", 0.1), 20)
+
+
 async def test_without_a_budget_nothing_waits_and_everything_is_counted(open_spend):
     spend = open_spend()
     assert not spend.limited
