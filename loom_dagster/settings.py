@@ -13,7 +13,15 @@ from typing import Any
 
 from loom_dagster.errors import Misconfigured
 
-__all__ = ["OFFLINE_MODEL", "ModelLimits", "ModelPrice", "RunOptions", "Settings", "find_project", "load_settings"]
+__all__ = [
+    "OFFLINE_MODEL",
+    "ModelLimits",
+    "ModelPrice",
+    "RunOptions",
+    "Settings",
+    "find_project",
+    "load_settings",
+]
 
 OFFLINE_MODEL = "offline/demo"
 
@@ -157,7 +165,10 @@ def _price(model: str, value: Any) -> ModelPrice:
     if not isinstance(value, Mapping) or set(value) != {"input", "output"}:
         raise _not(what, value, "{input = ..., output = ...} in USD per million tokens")
     return ModelPrice(
-        **{side: _number(usd, f"{what} ({side})", "an amount in USD", least=0.0) for side, usd in value.items()}
+        **{
+            side: _number(usd, f"{what} ({side})", "an amount in USD", least=0.0)
+            for side, usd in value.items()
+        }
     )
 
 

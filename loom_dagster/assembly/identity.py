@@ -24,7 +24,9 @@ def code_version(file: PipelineFile, settings: Settings) -> str:
         spec.transform.model or settings.model,
         spec.transform.model_dump(mode="json", exclude={"limits", "timeout", "batch_size", "cache", "price"}),
         spec.evaluate.model_dump(mode="json", by_alias=True),
-        spec.load.model_dump(mode="json", by_alias=True, include={"schema_", "on_failure", "fallback", "retries"}),
+        spec.load.model_dump(
+            mode="json", by_alias=True, include={"schema_", "on_failure", "fallback", "retries"}
+        ),
     ).hex()[:12]
 
 

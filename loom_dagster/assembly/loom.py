@@ -141,7 +141,9 @@ class Loom:
             return refused(reason=f"nothing of `{name}` is released{why}")
         rows = int(snapshot.counts["passed"])
         if rows == 0 and not spec.extract.allow_empty:
-            return refused(snapshot=snapshot.id, reason="the released snapshot is empty (extract.allow_empty is not set)")
+            return refused(
+                snapshot=snapshot.id, reason="the released snapshot is empty (extract.allow_empty is not set)"
+            )
         began = time.monotonic()
         loaded = load_snapshot(
             snapshot.transformed,
@@ -251,7 +253,9 @@ class Loom:
                 ignore_file.write_text("*\n", encoding="utf-8")
         except OSError as error:
             raise Misconfigured(
-                "the project's state folder cannot be written", where=str(state), why=error.strerror or str(error)
+                "the project's state folder cannot be written",
+                where=str(state),
+                why=error.strerror or str(error),
             ) from error
 
     @contextlib.contextmanager

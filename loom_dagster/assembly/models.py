@@ -87,7 +87,13 @@ class Models:
         return name if version is None or name.endswith(version) else f"{name}-{version}"
 
     def _model(
-        self, name: str, *, tokens: int, chosen: bool, temperature: float | None, fallbacks: tuple[Model, ...] = ()
+        self,
+        name: str,
+        *,
+        tokens: int,
+        chosen: bool,
+        temperature: float | None,
+        fallbacks: tuple[Model, ...] = (),
     ) -> Model:
         wanted = self._spec.transform
         own = name == self.main
@@ -131,7 +137,9 @@ class Models:
             what: _narrower(getattr(written, what), getattr(of_model, what)) for what in _LIMITS
         }
         if "in_flight" not in written.model_fields_set:  # what the project says goes before our default
-            limits["in_flight"] = of_model.in_flight or (of_provider or of_model).in_flight or written.in_flight
+            limits["in_flight"] = (
+                of_model.in_flight or (of_provider or of_model).in_flight or written.in_flight
+            )
         if of_provider is not None:
             limits["provider"] = ProviderLimits(
                 name=provider, **{what: getattr(of_provider, what) for what in _LIMITS}
@@ -148,7 +156,8 @@ def _narrower(one: int | None, other: int | None) -> int | None:
 
 def _leaves(fields: Mapping[str, FieldSpec]) -> int:
     return sum(
-        _leaves(f.fields) if f.fields else (4 if f.type in ("array", "object") else 1) for f in fields.values()
+        _leaves(f.fields) if f.fields else (4 if f.type in ("array", "object") else 1)
+        for f in fields.values()
     )
 
 

@@ -114,7 +114,13 @@ class _Parts:
 
 def _parts(ready: Prepared) -> _Parts:
     ready.require()
-    prompt, schema, source, models, model = ready.prompt, ready.schema, ready.source, ready.models, ready.model
+    prompt, schema, source, models, model = (
+        ready.prompt,
+        ready.schema,
+        ready.source,
+        ready.models,
+        ready.model,
+    )
     if prompt is None or schema is None or source is None or models is None or model is None:
         raise Misconfigured(f"pipeline `{ready.spec.name}` is not complete", problems=tuple(ready.problems))
     return _Parts(
@@ -173,12 +179,12 @@ def versions(ready: Prepared) -> Mapping[str, Any]:
     prompt, models, spec = ready.prompt, ready.models, ready.spec
     return {
         "pipeline": spec.version,
-        "prompt": None if prompt is None else {"name": prompt.name, "version": prompt.version, "sha256": prompt.digest},
+        "prompt": None
+        if prompt is None
+        else {"name": prompt.name, "version": prompt.version, "sha256": prompt.digest},
         "contexts": {} if prompt is None else dict(prompt.contexts),
         "model": None if ready.model is None else ready.model.name,
-        "judge": None
-        if models is None or not spec.evaluate.evaluators
-        else models.judge(None).name,
+        "judge": None if models is None or not spec.evaluate.evaluators else models.judge(None).name,
         "loom_dagster": importlib.metadata.version("loom-dagster"),
     }
 

@@ -53,7 +53,9 @@ def prepare(
     found.extend(of_prompt)
     ready.fields = _fields(ready.prompt, file, found)
     ready.schema = _attempt(lambda: OutputSchema.of(ready.fields), where("load", "schema"), found)
-    ready.models = _attempt(lambda: Models(spec, settings, options, ready.prices), where("transform", "model"), found)
+    ready.models = _attempt(
+        lambda: Models(spec, settings, options, ready.prices), where("transform", "model"), found
+    )
     if ready.models is not None:
         ready.model = ready.models.transform(ready.fields)
         ready.problems.extend(check_models(ready, environ))

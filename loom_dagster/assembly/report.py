@@ -52,7 +52,9 @@ class Report:
 def broken_report(name: str, problems: Sequence[Problem]) -> Report:
     """Of a file that could not be understood: its problems."""
     lines = [Line(level=p.level, text=str(p)) for p in problems]
-    return Report(pipeline=name, version=None, sections={"Pipeline Definition": lines}, problems=tuple(problems))
+    return Report(
+        pipeline=name, version=None, sections={"Pipeline Definition": lines}, problems=tuple(problems)
+    )
 
 
 def report(

@@ -93,4 +93,6 @@ def worst_case(
     tokens = _FRAME_TOKENS + sum(len(m["content"].encode()) + _MESSAGE_TOKENS for m in messages)
     if schema is not None:
         tokens += schema.size + _SCHEMA_TOKENS
-    return tokens * max(price.input, price.cached or 0.0) + max_tokens * price.output
+    within = [price, *(dearer for above, dearer in price.tiers if tokens > above)]
+    dearest = max(max(each.input, each.cached or 0.0) for each in within)
+    return tokens * dearest + max_tokens * max(each.output for each in within)

@@ -60,9 +60,7 @@ class Endpoints:
                 sharing.add(limits)
 
         said = name if model.api_base is None else f"{name} at {model.api_base}"
-        return Endpoint(
-            said, limiter, clock=self._clock, patience=self._patience, note=self._note, join=join
-        )
+        return Endpoint(said, limiter, clock=self._clock, patience=self._patience, note=self._note, join=join)
 
     def _provider(self, model: Model) -> Limiter | None:
         limits = model.provider

@@ -43,7 +43,12 @@ class _Way:
     __slots__ = ("endpoint", "lane", "prefix", "price", "window")
 
     def __init__(
-        self, lane: Callable[[], Lane], endpoint: Endpoint, prefix: Any, price: Price | None, window: int | None
+        self,
+        lane: Callable[[], Lane],
+        endpoint: Endpoint,
+        prefix: Any,
+        price: Price | None,
+        window: int | None,
     ) -> None:
         self.lane, self.endpoint, self.prefix, self.price, self.window = lane, endpoint, prefix, price, window
 
@@ -188,7 +193,11 @@ class Gateway:
                 messages = self._cut(model, way, question, messages, share)
             send = functools.partial(way.lane().send, question, messages)
             tokens = estimate(messages) if way.endpoint.counts_tokens else 0
-            worst = worst_case(way.price, messages, question.schema, model.max_tokens) if self._spend.limited else 0.0
+            worst = (
+                worst_case(way.price, messages, question.schema, model.max_tokens)
+                if self._spend.limited
+                else 0.0
+            )
             charge = Charge(self._spend, key, worst)
             try:
                 reply = await way.endpoint.call(send, charge, max_attempts=model.max_attempts, tokens=tokens)

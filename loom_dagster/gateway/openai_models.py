@@ -64,7 +64,9 @@ def served_elsewhere(provider: str, name: str, prices: PriceBook, *, structured:
     if provider == "azure":
         old = _DATED.match(version) is None or version < _AZURE_SCHEMAS_SINCE
         tool = structured and re.search(r"gpt-3[.-]?5", name) is not None
-        mistral = prices.mode(name.replace("azure/", "mistral/", 1)) is not None  # not a deployment of OpenAI's
+        mistral = (
+            prices.mode(name.replace("azure/", "mistral/", 1)) is not None
+        )  # not a deployment of OpenAI's
         return old or tool or mistral or "_series/" in name
     # a schema that the model does not know becomes a tool that it has to call
     return provider == "groq" and structured and not prices.takes_schema(name)

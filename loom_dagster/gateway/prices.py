@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import re
@@ -18,6 +19,8 @@ __all__ = ["PriceBook", "cost_of", "price_file"]
 
 _FILE = "model_prices_and_context_window_backup.json"
 _DATED = re.compile(r"(?:[-@](?:\d{4}-\d{2}-\d{2}|\d{8}))$")
+_PRICED = ("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost")
+_ABOVE = re.compile(r"^(?:input|output)_cost_per_token_above_(\d+)(k?)_tokens$")
 _OPENAI = re.compile(r"^(?:gpt-|chatgpt-|o[1-9](?:-|$)|ft:gpt-)")
 # servers that enforce a schema for whatever model they serve; the price file has flags for models only
 _ENFORCE = frozenset(["offline", "hosted_vllm", "lm_studio", "ollama", "ollama_chat"])
@@ -89,11 +92,7 @@ class PriceBook:
         """USD per token; None when unknown."""
         if self.provider(name) == "offline":
             return Price(input=0.0, output=0.0)
-        entry = self._entry(name)
-        into, out = entry.get("input_cost_per_token"), entry.get("output_cost_per_token")
-        if into is None or out is None:
-            return None
-        return Price(input=into, output=out, cached=entry.get("cache_read_input_token_cost"))
+        return _price(self._entry(name))
 
     def cost(self, model: Model, usage: Usage) -> float | None:
         """USD for ``usage``, by ``model.price`` if it has one; None when unknown."""
@@ -160,9 +159,41 @@ def cost_of(price: Price | None, usage: Usage) -> float | None:
     """USD for ``usage`` at ``price``; cached input tokens at their own price if they have one."""
     if price is None:
         return None
+    price = price.at(usage.input_tokens)
     cached = price.input if price.cached is None else price.cached
     fresh = max(0, usage.input_tokens - usage.cached_tokens)
     return fresh * price.input + usage.cached_tokens * cached + usage.output_tokens * price.output
+
+
+def _price(entry: Mapping[str, Any]) -> Price | None:
+    """An entry has plain prices, and further ones for prompts above a size, in one of two notations:
+    ``input_cost_per_token_above_200k_tokens``, or a list of ``tiered_pricing`` with ranges."""
+    ranges = [
+        tier
+        for tier in entry.get("tiered_pricing") or ()
+        if "input_cost_per_token" in tier and tier.get("range")
+    ]
+    steps = {int(tier["range"][0]): tier for tier in ranges} or _above(entry)
+    known: dict[str, Any] = {plain: entry.get(plain) for plain in _PRICED}
+    prices: list[tuple[int, Price]] = []
+    for above, step in sorted(steps.items()):
+        known |= {plain: step[plain] for plain in _PRICED if step.get(plain) is not None}
+        into, out, cached = (known[plain] for plain in _PRICED)
+        if into is None or out is None:
+            return None
+        prices.append((above, Price(input=into, output=out, cached=cached)))
+    return dataclasses.replace(prices[0][1], tiers=tuple(prices[1:]))
+
+
+def _above(entry: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    steps: dict[int, Mapping[str, Any]] = {0: entry}
+    for key in entry:
+        if size := _ABOVE.match(key):
+            above = int(size[1]) * (1000 if size[2] else 1)
+            if entry.get("litellm_provider") == "xai":  # there the higher price begins at the size
+                above -= 1
+            steps[above] = {plain: entry.get(f"{plain}_above_{size[1]}{size[2]}_tokens") for plain in _PRICED}
+    return steps
 
 
 @functools.cache

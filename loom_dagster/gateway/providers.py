@@ -43,7 +43,9 @@ PROVIDERS: Mapping[str, Provider] = {
         bases=("OPENAI_BASE_URL", "OPENAI_API_BASE"),
         keys=("OPENAI_API_KEY",),
     ),
-    "azure": Provider(way=Way.WIRE, bases=("AZURE_API_BASE",), keys=("AZURE_API_KEY", "AZURE_OPENAI_API_KEY")),
+    "azure": Provider(
+        way=Way.WIRE, bases=("AZURE_API_BASE",), keys=("AZURE_API_KEY", "AZURE_OPENAI_API_KEY")
+    ),
     "groq": Provider(
         way=Way.WIRE,
         base="https://api.groq.com/openai/v1",

@@ -36,11 +36,17 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """USD per token. ``cached`` is the price of an input token the provider had cached."""
+    """USD per token. ``cached`` is the price of an input token the provider had cached. ``tiers`` are the
+    prices of calls with more than so many input tokens, fewest first; such a price is for all of a call."""
 
     input: float
     output: float
     cached: float | None = None
+    tiers: tuple[tuple[int, Price], ...] = ()
+
+    def at(self, input_tokens: int) -> Price:
+        """What a call with so many input tokens is charged by."""
+        return next((price for above, price in reversed(self.tiers) if input_tokens > above), self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

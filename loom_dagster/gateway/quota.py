@@ -50,7 +50,9 @@ def quotas(headers: Mapping[str, str], now: Callable[[], datetime]) -> list[Quot
             continue
         remaining, reset = _number(said), _reset(headers.get(reset_name, ""), headers, now)
         if remaining is not None and reset is not None:
-            found.append(Quota(remaining=max(0.0, remaining), reset=min(max(reset, 0.0), LONGEST), tokens=tokens))
+            found.append(
+                Quota(remaining=max(0.0, remaining), reset=min(max(reset, 0.0), LONGEST), tokens=tokens)
+            )
     return found
 
 

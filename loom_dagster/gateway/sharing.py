@@ -79,7 +79,9 @@ class Sharing:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._limiters:
-            with contextlib.suppress(Exception):  # a ledger that cannot be written: they see us leave by our silence
+            with contextlib.suppress(
+                Exception
+            ):  # a ledger that cannot be written: they see us leave by our silence
                 await asyncio.to_thread(self._shares.leave)
 
     async def _keep_beating(self) -> None:
@@ -115,4 +117,6 @@ class Sharing:
 
 
 def _demand(limiter: Limiter) -> Demand:
-    return Demand(most=limiter.most, held=max(limiter.allowed, limiter.in_flight), wanted=max(1, limiter.wanted))
+    return Demand(
+        most=limiter.most, held=max(limiter.allowed, limiter.in_flight), wanted=max(1, limiter.wanted)
+    )

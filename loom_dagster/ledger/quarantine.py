@@ -99,7 +99,9 @@ def close_older(connection: Connection, pipeline: str, partition: str, run_id: s
 
 def any_open(connection: Connection, pipeline: str, partition: str) -> bool:
     """Whether a record waits there for somebody or something."""
-    query = select(quarantine.c.record_id).where(*_of(pipeline, partition), quarantine.c.resolved_at.is_(None))
+    query = select(quarantine.c.record_id).where(
+        *_of(pipeline, partition), quarantine.c.resolved_at.is_(None)
+    )
     return connection.execute(query.limit(1)).first() is not None
 
 

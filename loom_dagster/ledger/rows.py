@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-__all__ = ["BudgetUse", "Budgets", "IndexRow", "QuarantineEntry", "RunHandle", "RunRow", "SnapshotRow", "VersionRow"]
+__all__ = [
+    "BudgetUse",
+    "Budgets",
+    "IndexRow",
+    "QuarantineEntry",
+    "RunHandle",
+    "RunRow",
+    "SnapshotRow",
+    "VersionRow",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,7 +124,14 @@ def sums(connection: Connection, run: RunHandle, day: str, token: str) -> dict[s
 
 
 def add(
-    connection: Connection, run_id: str, allowance: int, pipeline: str, day: str, *, spent: int, unconfirmed: int
+    connection: Connection,
+    run_id: str,
+    allowance: int,
+    pipeline: str,
+    day: str,
+    *,
+    spent: int,
+    unconfirmed: int,
 ) -> None:
     """Count what a run paid, or may have paid, on a day."""
     given = {"run": run_id, "nth": allowance, "today": day, "paid": spent, "perhaps": unconfirmed}
@@ -132,7 +139,9 @@ def add(
         connection.execute(_FIRST, given | {"of": pipeline})
 
 
-def hold(connection: Connection, run: RunHandle, token: str, calls: Mapping[int, Call], now: datetime) -> None:
+def hold(
+    connection: Connection, run: RunHandle, token: str, calls: Mapping[int, Call], now: datetime
+) -> None:
     """Keep ``calls`` as all that the run has in flight; what it held before is forgotten."""
     if not calls:
         connection.execute(_FORGET, {"own": token})
@@ -177,5 +186,7 @@ def recover(connection: Connection, now: datetime, stored: Stored) -> None:
             else:
                 total[0] += round(cost / UNIT)
         for day, (spent, unconfirmed) in totals.items():
-            add(connection, row.run_id, row.allowance, row.pipeline, day, spent=spent, unconfirmed=unconfirmed)
+            add(
+                connection, row.run_id, row.allowance, row.pipeline, day, spent=spent, unconfirmed=unconfirmed
+            )
         connection.execute(delete(reservations).where(reservations.c.token == row.token))

@@ -210,4 +210,3 @@ def _metrics(outcome: Outcome) -> dict[str, float]:
         **{f"seconds_{name}": seconds for name, seconds in outcome.seconds.items()},
     }
     return {name: float(value) for name, value in values.items() if value is not None}
-

@@ -30,7 +30,9 @@ class Deferred:
 Fate = Passed | Quarantined | Deferred
 
 # Asking again can help when the model answered badly; not when it refused or was never asked.
-_WORTH_ASKING_AGAIN = frozenset({"malformed_answer", "wrong_schema", "empty_answer", "truncated", "gate_failed"})
+_WORTH_ASKING_AGAIN = frozenset(
+    {"malformed_answer", "wrong_schema", "empty_answer", "truncated", "gate_failed"}
+)
 
 
 class Transforms(Protocol):
@@ -163,7 +165,9 @@ class Route:
             raise
         except Exception as error:  # noqa: BLE001 - likewise
             failed = _failed(record, Stage.EVALUATE, error, attempts=attempts)
-            return replace(failed, output=made.output, raw_answer=made.raw, model=made.model, answers=made.answers)
+            return replace(
+                failed, output=made.output, raw_answer=made.raw, model=made.model, answers=made.answers
+            )
         decision, answers = evaluation.decision, (*made.answers, *evaluation.answers)
         if decision.passed:
             return Passed(
@@ -197,7 +201,9 @@ def _failed(record: Record, stage: Stage, error: Exception, *, attempts: int) ->
         id=record.id,
         position=record.position,
         stage=stage,
-        reason=error.sentence() if isinstance(error, LoomError) else f"unexpected {type(error).__name__}: {error}",
+        reason=error.sentence()
+        if isinstance(error, LoomError)
+        else f"unexpected {type(error).__name__}: {error}",
         kind=error.kind if isinstance(error, LoomError) else "unexpected",
         source=record.columns,
         raw_answer=error.raw if isinstance(error, Permanent) else None,
@@ -210,7 +216,9 @@ def _failed(record: Record, stage: Stage, error: Exception, *, attempts: int) ->
 def _feedback(failed: Quarantined) -> tuple[str, ...]:
     """The failed evaluators' explanations, or what was wrong with the answer itself."""
     said = tuple(
-        f"{score.name}: {score.explanation}" for score in failed.scores if not score.passed and score.explanation
+        f"{score.name}: {score.explanation}"
+        for score in failed.scores
+        if not score.passed and score.explanation
     )
     return said or (failed.reason,)
 

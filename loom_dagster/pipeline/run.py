@@ -140,7 +140,11 @@ def _run(
             raise _source_failed(streamed.failure)
         settled = clock.monotonic() - began
         seconds = {**tally.seconds(), "records": settled}
-        for stage, n in (("extract", tally.extracted), ("transform", tally.transformed), ("evaluate", tally.passed)):
+        for stage, n in (
+            ("extract", tally.extracted),
+            ("transform", tally.transformed),
+            ("evaluate", tally.passed),
+        ):
             listen(StageDone(pipeline=plan.pipeline, stage=stage, records=n, seconds=seconds[stage]))
         written = None if streamed.interrupted else _commit(plan, handle, writer, streamed.batches)
     except BaseException:

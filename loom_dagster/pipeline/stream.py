@@ -85,7 +85,9 @@ async def stream(
 
 
 class _Flow:
-    def __init__(self, route: Route, writer: Writes, tally: Tally, batches: Iterator[Batch], pace: Pace) -> None:
+    def __init__(
+        self, route: Route, writer: Writes, tally: Tally, batches: Iterator[Batch], pace: Pace
+    ) -> None:
         self.route, self.writer, self.tally = route, writer, tally
         self.intake = Intake(batches, room=pace.room, on_piece=self._began)
         self.written = 0

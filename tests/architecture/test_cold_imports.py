@@ -8,7 +8,15 @@ DRIVERS = {"adlfs", "aiobotocore", "boto3", "gcsfs", "psycopg2", "s3fs"}
 JUDGES = {"arbiter_ai", "litellm", "openai", "pydantic_ai"}
 
 COLD = {
-    "import loom_dagster.cli.main": {"aiohttp", "dagster", "pandas", "pyarrow", "sqlalchemy", *JUDGES, *DRIVERS},
+    "import loom_dagster.cli.main": {
+        "aiohttp",
+        "dagster",
+        "pandas",
+        "pyarrow",
+        "sqlalchemy",
+        *JUDGES,
+        *DRIVERS,
+    },
     "import loom_dagster.spec, loom_dagster.prompts": {"dagster", "pandas", "pyarrow", *JUDGES, *DRIVERS},
     "import loom_dagster.assembly": {"aiohttp", "dagster", "pandas", *JUDGES, *DRIVERS},
     "import definitions": {"pandas", *JUDGES, *DRIVERS},

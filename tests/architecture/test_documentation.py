@@ -28,7 +28,9 @@ def loom_commands() -> list[str]:
         if page.parent.name == "reference":
             continue  # made from the code
         for body in [*blocks(page, "bash"), *blocks(page, "")]:
-            lines += [line.partition(" #")[0].strip() for line in body.splitlines() if line.startswith("loom ")]
+            lines += [
+                line.partition(" #")[0].strip() for line in body.splitlines() if line.startswith("loom ")
+            ]
     return sorted(set(lines))
 
 
@@ -93,7 +95,11 @@ def test_the_pipeline_in_the_readme_loads(tmp_path):
 
 
 def test_the_code_location_in_the_docs_is_the_one_of_this_project():
-    ours = [line for line in (ROOT / "definitions.py").read_text("utf-8").splitlines() if line and '"""' not in line]
+    ours = [
+        line
+        for line in (ROOT / "definitions.py").read_text("utf-8").splitlines()
+        if line and '"""' not in line
+    ]
     for page in (ROOT / "README.md", ROOT / "docs" / "dagster.md"):
         example, *_ = blocks(page, "python")
         assert [line for line in example.splitlines() if line] == ours

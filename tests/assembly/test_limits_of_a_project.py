@@ -63,7 +63,10 @@ def test_limits_are_read_by_provider_and_model(settings_of):
         ("in_flight = 1.5", "`in_flight` is `1.5`"),
         ("in_flight = true", "`in_flight` is `True`"),
         ("in_flight = '8'", "`in_flight` is `8`, not a whole number"),
-        ("in_fligth = 8", 'unknown setting `in_fligth` in [tool.loom.limits."openai"] (did you mean `in_flight`?)'),
+        (
+            "in_fligth = 8",
+            'unknown setting `in_fligth` in [tool.loom.limits."openai"] (did you mean `in_flight`?)',
+        ),
     ],
 )
 def test_a_wrong_limit_is_refused_and_says_where(settings_of, text, says):
@@ -119,7 +122,10 @@ def test_the_providers_limits_hold_besides(model_of):
     model = model_of("{in_flight: 64}", "[tool.loom.limits.openai]\nin_flight = 16\ntokens_per_minute = 900")
     assert model.in_flight == 64
     assert model.provider == ProviderLimits(name="openai", in_flight=16, tokens_per_minute=900)
-    assert model_of("{in_flight: 64}", "[tool.loom.limits.openai]\nin_flight = 16", "groq/llama").provider is None
+    assert (
+        model_of("{in_flight: 64}", "[tool.loom.limits.openai]\nin_flight = 16", "groq/llama").provider
+        is None
+    )
 
 
 def test_a_model_without_a_prefix_is_known_by_its_whole_name(model_of):

@@ -169,7 +169,9 @@ def test_the_asset_of_the_docs_works(desk: Any, root: Path) -> None:
     mine = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(mine)
     run(desk, "reviews")
-    definitions = dg.Definitions.merge(build_definitions(root), dg.Definitions(assets=[mine.unhappy_customers]))
+    definitions = dg.Definitions.merge(
+        build_definitions(root), dg.Definitions(assets=[mine.unhappy_customers])
+    )
     done = definitions.resolve_implicit_global_asset_job_def().execute_in_process(
         asset_selection=[dg.AssetKey("unhappy_customers")], instance=desk.instance
     )

@@ -16,13 +16,34 @@ ROOT = Path(__file__).parents[2]
 
 
 def compare(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.compare", *arguments, "--here", "--records", "20", "--latency", "0.01"]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120)
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.compare",
+        *arguments,
+        "--here",
+        "--records",
+        "20",
+        "--latency",
+        "0.01",
+    ]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def rows(markdown: str) -> dict[str, dict[str, str]]:
     """The table as ``{contestant: {heading: cell}}``."""
-    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown.splitlines() if line.startswith("|")]
+    table = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in markdown.splitlines()
+        if line.startswith("|")
+    ]
     return {row[0]: dict(zip(table[0], row, strict=True)) for row in table[2:]}
 
 
@@ -56,7 +77,11 @@ def test_a_budget_is_measured_at_the_server() -> None:
 
 
 def test_lost_double_and_wrong_rows_are_counted(tmp_path: Path) -> None:
-    records, answers, known = write_records(tmp_path / "records.jsonl", 5), tmp_path / "answers.jsonl", labels(5)
+    records, answers, known = (
+        write_records(tmp_path / "records.jsonl", 5),
+        tmp_path / "answers.jsonl",
+        labels(5),
+    )
     other = {"positive": "negative", "negative": "positive"}
     right = [{"id": f"r{i}", "sentiment": known[f"Review {i}"]} for i in range(5)]
     wrong = {"id": "r4", "sentiment": other[known["Review 4"]]}

@@ -51,5 +51,10 @@ def test_what_the_cap_refuses_is_refused_at_once_and_takes_no_place() -> None:
             pass
         assert [ask(server, f"too many {i}") for i in range(3)] == [429, 429, 429]
         stats = server.stats()
-        assert (stats["in_flight"], stats["max_in_flight"], stats["refused"], stats["requests"]) == (2, 2, 3, 5)
+        assert (stats["in_flight"], stats["max_in_flight"], stats["refused"], stats["requests"]) == (
+            2,
+            2,
+            3,
+            5,
+        )
         assert 0 < stats["busy_seconds"] < server.stats()["busy_seconds"]

@@ -48,4 +48,6 @@ def test_reviews_are_varied(rows):
     assert len({row["product_area"] for row in rows}) >= 8
     assert len({row["review"] for row in rows}) > 200
     assert sum(len(row["review"]) > 1000 for row in rows) == 1
-    assert sum(len(row["review"].encode()) != len(row["review"]) for row in rows) >= 8  # emoji, other languages
+    assert (
+        sum(len(row["review"].encode()) != len(row["review"]) for row in rows) >= 8
+    )  # emoji, other languages

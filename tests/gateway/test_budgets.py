@@ -63,7 +63,9 @@ async def test_a_server_that_is_not_there_costs_nothing(spend, server, make_aski
     kept = spend(1.0)
     asking = make_asking(server, spend=kept)
     with pytest.raises(Transient):
-        await asking.ask("hello", model=asking.model(price=PRICE, api_base="http://127.0.0.1:9/v1", max_attempts=2))
+        await asking.ask(
+            "hello", model=asking.model(price=PRICE, api_base="http://127.0.0.1:9/v1", max_attempts=2)
+        )
     kept.close()
     assert used(kept) == (0.0, 0.0)
 
@@ -80,7 +82,9 @@ async def test_nothing_is_asked_beyond_the_budget(spend, server, make_asking):
     kept.close()
 
 
-async def test_what_does_not_fit_is_deferred_and_a_cheaper_model_is_not_asked_instead(spend, server, make_asking):
+async def test_what_does_not_fit_is_deferred_and_a_cheaper_model_is_not_asked_instead(
+    spend, server, make_asking
+):
     kept = spend(WORST / 2)
     asking = make_asking(server, spend=kept)
     cheap = asking.model(price=Price(input=0.0, output=0.0), name="cheap")

@@ -72,7 +72,9 @@ class Provider:
     async def send(self):
         loop = asyncio.get_running_loop()
         now, takes = loop.time(), 0.16 + 0.08 * self.luck.random()
-        refused = (self.busy if self.slow else self.working) >= self.cap(now) or self.luck.random() < self.noise
+        refused = (self.busy if self.slow else self.working) >= self.cap(
+            now
+        ) or self.luck.random() < self.noise
         if self.rate is not None:
             self.bucket = min(self.rate, self.bucket + (now - self.filled_at) * self.rate)
             self.filled_at, refused = now, refused or self.bucket < 1
@@ -169,7 +171,9 @@ def test_a_cap_that_changes_is_followed_within_seconds(slow):
 
 
 @pytest.mark.parametrize("retry_after", [None, 1.0])
-@pytest.mark.parametrize(("rate", "share"), [(10, 0.5), (100, 0.9)])  # 10 a second are 2 in flight: 1 is half of it
+@pytest.mark.parametrize(
+    ("rate", "share"), [(10, 0.5), (100, 0.9)]
+)  # 10 a second are 2 in flight: 1 is half of it
 def test_a_rate_that_nobody_told_us_is_found(rate, share, retry_after):
     provider = Provider(rate=rate, retry_after=retry_after)
     assert traffic(provider, in_flight=64, seconds=90) == []

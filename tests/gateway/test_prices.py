@@ -6,6 +6,8 @@ import sys
 import pytest
 
 from loom_dagster.gateway import Model, Price, PriceBook
+from loom_dagster.gateway.charge import worst_case
+from loom_dagster.gateway.prices import cost_of, price_file
 from loom_dagster.records import Usage
 
 BOOK = PriceBook.load()
@@ -86,3 +88,80 @@ def test_litellm_is_not_imported_for_it():
     code = "import sys; from loom_dagster.gateway import PriceBook; PriceBook.load().price('gpt-4o'); print([m for m in ('litellm', 'aiohttp') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+TIERS = PriceBook(
+    {
+        "long": {
+            "litellm_provider": "gemini",
+            "input_cost_per_token": 1e-6,
+            "output_cost_per_token": 4e-6,
+            "cache_read_input_token_cost": 1e-7,
+            "input_cost_per_token_above_200k_tokens": 2e-6,
+            "output_cost_per_token_above_200k_tokens": 6e-6,
+            "input_cost_per_token_above_200k_tokens_priority": 9e-6,
+        },
+        "grok": {
+            "litellm_provider": "xai",
+            "input_cost_per_token": 1e-6,
+            "output_cost_per_token": 4e-6,
+            "input_cost_per_token_above_128k_tokens": 2e-6,
+        },
+        "ranges": {
+            "litellm_provider": "dashscope",
+            "tiered_pricing": [
+                {"range": [0, 32000.0], "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6},
+                {"range": [32000.0, 1000000.0], "input_cost_per_token": 3e-6, "output_cost_per_token": 4e-6},
+            ],
+        },
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "cost"),
+    [
+        ("long", 200_000, 0.2 + 4e-4),
+        ("long", 200_001, 200_001 * 2e-6 + 6e-4),
+        ("grok", 127_999, 0.127999 + 4e-4),
+        ("grok", 128_000, 0.256 + 4e-4),
+        ("ranges", 32_000, 0.032 + 2e-4),
+        ("ranges", 32_001, 32_001 * 3e-6 + 4e-4),
+    ],
+)
+def test_a_long_prompt_costs_its_own_price_from_the_first_token(name, tokens, cost):
+    usage = Usage(input_tokens=tokens, output_tokens=100)
+    assert TIERS.cost(Model(name=name), usage) == pytest.approx(cost, rel=1e-12)
+
+
+def test_a_tier_keeps_the_prices_it_does_not_name():
+    usage = Usage(input_tokens=300_000, output_tokens=0, cached_tokens=300_000)
+    assert TIERS.cost(Model(name="long"), usage) == pytest.approx(0.03)
+
+
+def test_the_worst_case_of_a_prompt_that_may_reach_a_tier_is_the_tiers():
+    price = TIERS.price("long")
+    short, long = ([{"role": "user", "content": "é" * n}] for n in (90_000, 110_000))
+    assert worst_case(price, short, None, 100) < 0.2 + 100 * 6e-6
+    assert worst_case(price, long, None, 100) > 220_000 * 2e-6 + 100 * 6e-6 - 1e-9
+
+
+@pytest.mark.slow
+def test_every_price_with_tiers_is_litellms(monkeypatch):
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    from litellm.litellm_core_utils.llm_cost_calc.utils import generic_cost_per_token
+    from litellm.types.utils import Usage as TheirUsage
+
+    compared = 0
+    for name, entry in price_file().items():
+        provider = entry.get("litellm_provider")
+        tiers = entry.get("tiered_pricing") or any("_above_" in key and "k_tokens" in key for key in entry)
+        if not tiers or provider == "xai" or entry.get("mode") not in ("chat", "responses"):
+            continue
+        for tokens in (1_000, 31_999, 32_000, 32_001, 128_001, 200_000, 200_001, 272_001, 500_000):
+            usage = TheirUsage(prompt_tokens=tokens, completion_tokens=100, total_tokens=tokens + 100)
+            theirs = sum(generic_cost_per_token(name, usage, provider))
+            ours = cost_of(BOOK.price(name), Usage(input_tokens=tokens, output_tokens=100))
+            assert ours == pytest.approx(theirs, rel=1e-9), (name, tokens)
+            compared += 1
+    assert compared > 1_000

@@ -29,7 +29,16 @@ def anthropic(remaining, reset, what="requests"):
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("1s", 1), ("120ms", 0.12), ("1m30s", 90), ("6m0s", 120), ("7.66s", 7.66), ("12", 12), ("1h", 120), ("0s", 0)],
+    [
+        ("1s", 1),
+        ("120ms", 0.12),
+        ("1m30s", 90),
+        ("6m0s", 120),
+        ("7.66s", 7.66),
+        ("12", 12),
+        ("1h", 120),
+        ("0s", 0),
+    ],
 )
 def test_openais_resets_are_durations(text, seconds):
     assert quotas(openai("9", text), now) == [Quota(remaining=9, reset=pytest.approx(seconds), tokens=False)]
@@ -168,7 +177,13 @@ async def test_a_call_passes_its_models_limit_and_its_providers(clock):
     one, other = (Limiter(in_flight=2, clock=clock, within=provider) for _ in range(2))
     calls = [asyncio.ensure_future(limiter.acquire(0)) for limiter in (one, one, one, other, other)]
     await asyncio.sleep(0)
-    assert [call.done() for call in calls] == [True, True, False, True, False]  # its model's, and the provider's
+    assert [call.done() for call in calls] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]  # its model's, and the provider's
     one.release()
     await asyncio.sleep(0)
     await asyncio.sleep(0)

@@ -39,7 +39,9 @@ class Run(threading.Thread):
         while not self.enough():
             asked += 1
             text = f"{self.name} {n} {asked}"
-            await gateway.ask(Question(model=self.model, messages=[{"role": "user", "content": text}], origin=origin))
+            await gateway.ask(
+                Question(model=self.model, messages=[{"role": "user", "content": text}], origin=origin)
+            )
             self.answered += 1
 
 

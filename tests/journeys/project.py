@@ -71,7 +71,9 @@ class Project:
         }
         for block, values in blocks.items():
             known = spec.get(block)
-            spec[block] = {**known, **values} if isinstance(known, dict) and isinstance(values, dict) else values
+            spec[block] = (
+                {**known, **values} if isinstance(known, dict) and isinstance(values, dict) else values
+            )
         self.write(f"pipelines/{name}.yaml", yaml.safe_dump(spec, sort_keys=False, allow_unicode=True))
 
     def command(self, *args: str) -> list[str]:
@@ -79,7 +81,11 @@ class Project:
 
     @property
     def env(self) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("LOOM_", "DAGSTER_", "OPENAI_")) and k != "CI"}
+        kept = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("LOOM_", "DAGSTER_", "OPENAI_")) and k != "CI"
+        }
         return {**kept, **self.environ}
 
     def loom(self, *args: str, timeout: float = 300) -> Run:

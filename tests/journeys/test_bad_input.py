@@ -81,7 +81,9 @@ def test_an_unknown_pipeline(ready: Project) -> None:
     [
         "{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}{{ input.text }}",
         "{{ 'a' * 10000000000 }}{{ input.text }}",
-        "{% set a = 'x' * 1000 %}" + "{% set a = a ~ a ~ a ~ a ~ a ~ a ~ a ~ a ~ a ~ a %}" * 12 + "{{ a }}{{ input.text }}",
+        "{% set a = 'x' * 1000 %}"
+        + "{% set a = a ~ a ~ a ~ a ~ a ~ a ~ a ~ a ~ a ~ a %}" * 12
+        + "{{ a }}{{ input.text }}",
         "{{ input.__class__.__mro__ }}{{ input.text }}",
         "{{ 9 ** 99999999 }}{{ input.text }}",
     ],
@@ -108,17 +110,24 @@ def test_half_a_parquet_file(ready: Project) -> None:
 
 
 def test_a_column_named_like_ours(ready: Project) -> None:
-    pq.write_table(pa.table({"id": ["1"], "text": ["x"], "_loom_run_id": ["y"]}), ready.root / "data/reviews.parquet")
+    pq.write_table(
+        pa.table({"id": ["1"], "text": ["x"], "_loom_run_id": ["y"]}), ready.root / "data/reviews.parquet"
+    )
     check_refused(ready, "_loom_run_id")
 
 
 def test_an_output_column_named_like_a_source_column(ready: Project) -> None:
-    pq.write_table(pa.table({"id": ["1"], "text": ["x"], "sentiment": ["y"]}), ready.root / "data/reviews.parquet")
+    pq.write_table(
+        pa.table({"id": ["1"], "text": ["x"], "sentiment": ["y"]}), ready.root / "data/reviews.parquet"
+    )
     check_refused(ready, "sentiment")
 
 
 def test_an_empty_source_is_a_success_that_says_so(ready: Project) -> None:
-    pq.write_table(pa.table({"id": pa.array([], pa.string()), "text": pa.array([], pa.string())}), ready.root / "data/reviews.parquet")
+    pq.write_table(
+        pa.table({"id": pa.array([], pa.string()), "text": pa.array([], pa.string())}),
+        ready.root / "data/reviews.parquet",
+    )
     run = ready.loom("run", "classify", "--direct")
     assert run.code == 0 and "empty" in run.out
 
@@ -126,18 +135,31 @@ def test_an_empty_source_is_a_success_that_says_so(ready: Project) -> None:
 def test_an_empty_extract_never_takes_the_place_of_a_table(ready: Project) -> None:
     assert ready.run().code == 0
     before = (ready.root / "out/classify.parquet").read_bytes()
-    pq.write_table(pa.table({"id": pa.array([], pa.string()), "text": pa.array([], pa.string())}), ready.root / "data/reviews.parquet")
+    pq.write_table(
+        pa.table({"id": pa.array([], pa.string()), "text": pa.array([], pa.string())}),
+        ready.root / "data/reviews.parquet",
+    )
     assert ready.run().code == 0
     assert (ready.root / "out/classify.parquet").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["with space", "a/b", "żółw 🐢", "..", "CON"])
 def test_odd_names(ready: Project, name: str) -> None:
-    ready.write("pipelines/odd.yaml", (ready.root / "pipelines/classify.yaml").read_text().replace("name: classify", f"name: {name!r}").replace("out/classify", "out/odd"))
+    ready.write(
+        "pipelines/odd.yaml",
+        (ready.root / "pipelines/classify.yaml")
+        .read_text()
+        .replace("name: classify", f"name: {name!r}")
+        .replace("out/classify", "out/odd"),
+    )
     run = ready.run(name)
     assert run.code == 0, run.err
     assert run.outcome["counts"]["passed"] == 2
-    assert Path(run.outcome["transformed_path"]).resolve().is_relative_to((ready.root / ".loom/datasets").resolve())
+    assert (
+        Path(run.outcome["transformed_path"])
+        .resolve()
+        .is_relative_to((ready.root / ".loom/datasets").resolve())
+    )
 
 
 def test_two_pipelines_with_one_name(ready: Project) -> None:
@@ -169,7 +191,9 @@ def test_records_that_cannot_work_are_quarantined_and_the_rest_goes_on(ready: Pr
 
 
 def test_bytes_in_a_prompt_are_refused_record_by_record(ready: Project) -> None:
-    pq.write_table(pa.table({"id": ["a", "b"], "text": [b"\x00\xff", None]}), ready.root / "data/reviews.parquet")
+    pq.write_table(
+        pa.table({"id": ["a", "b"], "text": [b"\x00\xff", None]}), ready.root / "data/reviews.parquet"
+    )
     run = ready.run()
     kept = pq.read_table(run.outcome["quarantine_path"]).to_pylist()
     assert [(q["record_id"], q["kind"]) for q in kept] == [("a", "unrenderable")]

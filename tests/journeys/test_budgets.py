@@ -115,7 +115,8 @@ def test_a_price_that_nobody_knows_is_refused_before_the_first_call(server, budg
     assert '[tool.loom.prices] "openai/any" = {input = 0.15, output = 0.60}' in " ".join(refused.err.split())
     assert server.stats()["requests"] == 0
     project.write(
-        "pyproject.toml", '[tool.loom]\nmodel = "x"\n[tool.loom.prices]\n"openai/any" = {input = 0.15, output = 0.60}\n'
+        "pyproject.toml",
+        '[tool.loom]\nmodel = "x"\n[tool.loom.prices]\n"openai/any" = {input = 0.15, output = 0.60}\n',
     )
     assert project.run().code == 0
 

@@ -86,7 +86,9 @@ def test_a_wrong_key_stops_the_run_at_once_and_everything_is_deferred(project: P
 
 
 @pytest.mark.service
-def test_refusals_cut_answers_and_texts_beyond_the_window_are_quarantined_and_paid_for_once(project: Project) -> None:
+def test_refusals_cut_answers_and_texts_beyond_the_window_are_quarantined_and_paid_for_once(
+    project: Project,
+) -> None:
     texts = {f"r{i}": f"text {i}" for i in range(300)} | {"huge": "word " * 400_000}
     project.reviews(texts)
     with LLMServer(
@@ -102,7 +104,9 @@ def test_refusals_cut_answers_and_texts_beyond_the_window_are_quarantined_and_pa
         first = project.run()
         paid = server.stats()["paid"]
         second = project.run()
-        assert server.stats()["paid"] == paid == 300  # what is no use was paid for too, and is not asked again
+        assert (
+            server.stats()["paid"] == paid == 300
+        )  # what is no use was paid for too, and is not asked again
     kinds = Counter(ids(first.outcome["quarantine_path"], "kind"))
     assert set(kinds) == {"refused", "truncated", "content_filter", "too_long"} and kinds["too_long"] == 1
     assert first.outcome["counts"] == second.outcome["counts"]

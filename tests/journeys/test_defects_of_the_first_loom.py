@@ -18,7 +18,12 @@ TEXTS = {f"r{i}": f"text {i}" for i in range(20)}
 def serve(project: Project, server: LLMServer, **blocks: object) -> None:
     project.environ = {"OPENAI_API_KEY": "k"}
     project.reviews(TEXTS)
-    transform = {"prompt": "prompts/classify.txt", "model": "openai/any", "api_base": server.base_url, "max_attempts": 2}
+    transform = {
+        "prompt": "prompts/classify.txt",
+        "model": "openai/any",
+        "api_base": server.base_url,
+        "max_attempts": 2,
+    }
     project.pipeline(**{"transform": transform, **blocks})
 
 
@@ -32,7 +37,11 @@ def test_criteria_reach_the_judge_and_what_passes_is_loaded(project: Project) ->
         serve(
             project,
             server,
-            evaluate={"evaluators": [{"name": "tone", "type": "custom_criteria", "criteria": "Is POLITE-7", "threshold": 0.5}]},
+            evaluate={
+                "evaluators": [
+                    {"name": "tone", "type": "custom_criteria", "criteria": "Is POLITE-7", "threshold": 0.5}
+                ]
+            },
         )
         run = project.run()
         judged = [r for r in server.requests if "EVALUATION CRITERIA" in json.dumps(r["messages"])]

@@ -26,13 +26,19 @@ def stored(project: Project) -> int:
 
 @pytest.mark.slow
 @pytest.mark.service
-def test_killed_three_times_no_answer_is_lost_and_only_calls_in_flight_are_paid_again(project: Project) -> None:
+def test_killed_three_times_no_answer_is_lost_and_only_calls_in_flight_are_paid_again(
+    project: Project,
+) -> None:
     texts = {f"r{i}": f"review number {i}" for i in range(N)}
     project.reviews(texts)
     project.environ = {"OPENAI_API_KEY": "k"}
     moments = random.Random(20261121)
     with LLMServer(
-        process=True, latency=0.05, labels=dict.fromkeys(texts.values(), "positive"), find=r"Review \w+: (.*)", field="sentiment"
+        process=True,
+        latency=0.05,
+        labels=dict.fromkeys(texts.values(), "positive"),
+        find=r"Review \w+: (.*)",
+        field="sentiment",
     ) as server:
         project.pipeline(
             transform={

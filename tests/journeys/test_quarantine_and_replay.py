@@ -99,7 +99,9 @@ def test_fallback_values_are_loaded_in_place_of_a_failed_answer(project: Project
 
 
 def test_a_retry_during_an_outage_is_no_success_and_loses_nothing(project: Project) -> None:
-    with LLMServer(text='{"sentiment": "positive"}', faults={"refusal": 0.4}, mode="sticky", seed=5) as server:
+    with LLMServer(
+        text='{"sentiment": "positive"}', faults={"refusal": 0.4}, mode="sticky", seed=5
+    ) as server:
         serve(project, server)
         project.run()
         before = project.loom("quarantine", "list", "classify", "--json").json["records"]

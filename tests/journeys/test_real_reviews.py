@@ -17,7 +17,9 @@ DATA = Path(os.environ.get("LOOM_DATA_DIR", Path(__file__).parents[3] / "shared"
 
 @pytest.mark.slow
 @pytest.mark.service
-@pytest.mark.skipif(not (DATA / "sentiment2.parquet").exists(), reason="LOOM_DATA_DIR has no sentiment2.parquet")
+@pytest.mark.skipif(
+    not (DATA / "sentiment2.parquet").exists(), reason="LOOM_DATA_DIR has no sentiment2.parquet"
+)
 def test_sentiment_sentences_with_mistakes_malformed_answers_and_errors(project: Project) -> None:
     source = DATA / "sentiment2.parquet"
     rows = pq.read_table(source).to_pylist()
@@ -45,7 +47,10 @@ def test_sentiment_sentences_with_mistakes_malformed_answers_and_errors(project:
         stats = server.stats()
     outcome = run.outcome
     assert run.code == 0, run.err
-    passed, kept = ids(outcome["transformed_path"], "_loom_record_id"), ids(outcome["quarantine_path"], "record_id")
+    passed, kept = (
+        ids(outcome["transformed_path"], "_loom_record_id"),
+        ids(outcome["quarantine_path"], "record_id"),
+    )
     assert Counter(passed) + Counter(kept) == Counter(str(r["id"]) for r in rows)
     wrong = pq.read_table(outcome["quarantine_path"]).to_pylist()
     mistaken = [q for q in wrong if q["kind"] == "gate_failed"]

@@ -21,7 +21,12 @@ finally:
 
 def imported(project: Project) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-c", RUN], env=project.env, cwd=project.root, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", RUN],
+        env=project.env,
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return set(done.stderr.rpartition("modules ")[2].split())
@@ -52,6 +57,8 @@ def test_a_pipeline_may_still_use_pandas_itself(project: Project) -> None:
         "    assert isinstance(frame, pd.DataFrame)\n"
         "    return float(pa.array(frame['n']).null_count == 1)\n",
     )
-    project.pipeline(evaluate={"evaluators": [{"name": "shape", "type": "python", "function": "checks:shape"}]})
+    project.pipeline(
+        evaluate={"evaluators": [{"name": "shape", "type": "python", "function": "checks:shape"}]}
+    )
     run = project.run()
     assert (run.code, run.outcome["counts"]["passed"]) == (0, 1), run.out

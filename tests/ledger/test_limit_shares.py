@@ -26,7 +26,9 @@ class Member:
         self.allowed = self.used = 0
 
     def beat(self):
-        demand = SimpleNamespace(most=self.most, held=max(self.allowed, self.used), wanted=max(1, self.wanted))
+        demand = SimpleNamespace(
+            most=self.most, held=max(self.allowed, self.used), wanted=max(1, self.wanted)
+        )
         self.allowed = self.shares.beat({"m": demand})["m"].slots
         return self.allowed
 
@@ -77,7 +79,9 @@ def test_who_leaves_leaves_everything_to_the_others(ledger, others):
         first.beat(), second.beat()
     first.shares.leave()
     assert second.beat() == 16
-    assert first.shares.beat({"m": SimpleNamespace(most=16, held=0, wanted=9)}) == {}  # a beat that was on its way
+    assert (
+        first.shares.beat({"m": SimpleNamespace(most=16, held=0, wanted=9)}) == {}
+    )  # a beat that was on its way
     assert second.beat() == 16
     first.shares.leave()
 
@@ -144,7 +148,9 @@ def test_never_is_more_in_use_than_the_limit_whatever_happens(ledger, seed):
         elif members:
             member = luck.choice(members)
             # calls end at any time, and begin while they are allowed
-            member.used = luck.randint(0, max(member.used, member.allowed)) if luck.random() < 0.7 else member.used
+            member.used = (
+                luck.randint(0, max(member.used, member.allowed)) if luck.random() < 0.7 else member.used
+            )
             member.wanted = luck.randrange(40) if luck.random() < 0.1 else member.wanted
             member.beat()
         assert sum(max(m.used, m.allowed) for m in members) <= held(ledger) <= LIMIT

@@ -70,7 +70,9 @@ async def test_it_is_refused_once_nothing_is_in_flight(open_spend):
 
 
 async def test_a_budget_too_small_for_one_call_says_so(open_spend):
-    with pytest.raises(OverBudget, match=r"\$0.0010 a run is too small for one call: which may cost up to \$0.50"):
+    with pytest.raises(
+        OverBudget, match=r"\$0.0010 a run is too small for one call: which may cost up to \$0.50"
+    ):
         await open_spend(run=0.001).reserve(b"a", 0.5)
 
 

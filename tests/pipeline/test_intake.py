@@ -131,7 +131,8 @@ async def test_pieces_follow_each_other_as_in_the_source():
     assert handed == 196
     assert [piece.batch.index for piece in begun] == list(range(len(begun)))
     in_order = [
-        sorted([*(r.position for r in p.batch.records), *(q.position for q in p.batch.rejected)]) for p in begun
+        sorted([*(r.position for r in p.batch.records), *(q.position for q in p.batch.rejected)])
+        for p in begun
     ]
     assert [position for piece in in_order for position in piece] == list(range(203))
     for piece in begun:

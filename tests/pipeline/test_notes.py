@@ -8,7 +8,11 @@ from loom_dagster.pipeline.run import _Telling
 
 def test_each_note_is_told_once_and_there_is_an_end_to_them():
     told: list[str] = []
-    telling = _Telling(pipeline="p", notes={}, listen=lambda event: told.append(event.text) if isinstance(event, Note) else None)
+    telling = _Telling(
+        pipeline="p",
+        notes={},
+        listen=lambda event: told.append(event.text) if isinstance(event, Note) else None,
+    )
     for i in range(10_000):
         telling.note(f"record {i // 2}: prompt cut")
     assert told[:2] == ["record 0: prompt cut", "record 1: prompt cut"]

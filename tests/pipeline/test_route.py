@@ -52,7 +52,9 @@ class Likes:
             raise self.error
         value = 1.0 if case.output["sentiment"] in self.good else 0.2
         score = Score(name="taste", value=value, threshold=0.8, explanation=f"{value} it is")
-        decision = Decision(passed=score.passed, reason="" if score.passed else "taste 0.20 < 0.80", scores=(score,))
+        decision = Decision(
+            passed=score.passed, reason="" if score.passed else "taste 0.20 < 0.80", scores=(score,)
+        )
         return Evaluation(decision=decision, answers=(answer("judged"),))
 
 
@@ -81,7 +83,9 @@ async def test_an_error_about_the_record_quarantines_it_by_its_kind(error: Perma
 
 
 async def test_a_bug_in_an_evaluator_costs_one_record_and_not_the_run() -> None:
-    fate = await Route(transform=Scripted("x"), judges=Likes(error=ZeroDivisionError("oops"))).settle(record())
+    fate = await Route(transform=Scripted("x"), judges=Likes(error=ZeroDivisionError("oops"))).settle(
+        record()
+    )
     assert isinstance(fate, Quarantined)
     assert fate.kind == "unexpected" and "ZeroDivisionError: oops" in fate.reason
     assert fate.stage is Stage.EVALUATE and fate.raw_answer == "x"
@@ -126,10 +130,15 @@ async def test_retry_asks_again_with_the_reasons_and_a_new_sample() -> None:
 async def test_retry_is_bounded_and_does_not_ask_again_after_a_refusal() -> None:
     policy = OnFailure(policy="retry", retries=2)
     three = Scripted("meh", "meh", "meh", "positive")
-    assert isinstance(await Route(transform=three, judges=Likes("positive"), on_failure=policy).settle(record()), Quarantined)
+    assert isinstance(
+        await Route(transform=three, judges=Likes("positive"), on_failure=policy).settle(record()),
+        Quarantined,
+    )
     assert len(three.asked) == 3
     one = Scripted(Permanent("no", kind="refused"), "positive")
-    assert isinstance(await Route(transform=one, judges=Likes("positive"), on_failure=policy).settle(record()), Quarantined)
+    assert isinstance(
+        await Route(transform=one, judges=Likes("positive"), on_failure=policy).settle(record()), Quarantined
+    )
     assert len(one.asked) == 1
 
 

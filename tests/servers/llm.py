@@ -374,7 +374,10 @@ class _Service:
         key = request.headers.get("Authorization", "").removeprefix("Bearer ")
         error = {"message": message.format(key=key), "type": code, "code": code, "param": None}
         limited = self.options.retry_after is not None and status in {429, 503}
-        headers = {**self.options.headers, **({"Retry-After": str(self.options.retry_after)} if limited else {})}
+        headers = {
+            **self.options.headers,
+            **({"Retry-After": str(self.options.retry_after)} if limited else {}),
+        }
         return web.Response(
             status=status,
             headers=headers,

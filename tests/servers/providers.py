@@ -76,9 +76,7 @@ def _openai(said: Said, model: str) -> dict[str, Any]:
         "object": "chat.completion",
         "created": 1700000000,
         "model": model,
-        "choices": [
-            {"index": 0, "message": message, "finish_reason": "tool_calls" if said.tool else finish}
-        ],
+        "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls" if said.tool else finish}],
         "usage": usage,
     }
 
@@ -218,7 +216,9 @@ class ProviderServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def says(self, form: str, said: Said, *, model: str = "m", headers: Mapping[str, str] | None = None) -> None:
+    def says(
+        self, form: str, said: Said, *, model: str = "m", headers: Mapping[str, str] | None = None
+    ) -> None:
         """Every request gets this answer from now on."""
         self.answers(200, orjson.dumps(FORMATS[form](said, model)), headers)
 

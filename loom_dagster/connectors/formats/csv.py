@@ -108,7 +108,9 @@ class _Rows:
     def _open(self, names: Sequence[str], block: int) -> Any:
         return pyarrow.csv.open_csv(
             self._stream,
-            read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=_block_size(self._file, block)),
+            read_options=pyarrow.csv.ReadOptions(
+                use_threads=False, block_size=_block_size(self._file, block)
+            ),
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=_delimiter(self._file.name),
                 newlines_in_values=True,

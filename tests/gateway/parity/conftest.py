@@ -41,7 +41,11 @@ class Both:
         return known[1]
 
     async def theirs(
-        self, model: Model, messages: Any = USER, schema: AnswerSchema | None = None, known_as: str | None = None
+        self,
+        model: Model,
+        messages: Any = USER,
+        schema: AnswerSchema | None = None,
+        known_as: str | None = None,
     ) -> Any:
         litellm = import_litellm()
         arguments = {

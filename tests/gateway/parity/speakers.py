@@ -44,7 +44,9 @@ class Speaker:
         return f"{server.url}{self.path}"
 
 
-def _openai_error(status: int, code: str | None, message: str, kind: str = "invalid_request_error") -> dict[str, Any]:
+def _openai_error(
+    status: int, code: str | None, message: str, kind: str = "invalid_request_error"
+) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
@@ -57,11 +59,13 @@ def _openai_failures(**others: Failure) -> dict[str, Failure]:
     return {
         "400": failure(400, None, "Unknown parameter: 'frobnicate'.", "Rejected", "bad_request"),
         "401": failure(
-            401, "invalid_api_key", "Incorrect API key provided: sk-abcdefgh.", "Misconfigured", "unauthorized"
+            401,
+            "invalid_api_key",
+            "Incorrect API key provided: sk-abcdefgh.",
+            "Misconfigured",
+            "unauthorized",
         ),
-        "404": failure(
-            404, "model_not_found", "The model `m` does not exist.", "Misconfigured", "not_found"
-        ),
+        "404": failure(404, "model_not_found", "The model `m` does not exist.", "Misconfigured", "not_found"),
         "408": failure(408, None, "Request timeout.", "Transient", "timeout"),
         "429": failure(
             429,
@@ -168,12 +172,8 @@ _MISTRAL = {
         error="Rejected",
         kind="bad_request",
     ),
-    "401": Failure(
-        status=401, body={"detail": "Unauthorized"}, error="Misconfigured", kind="unauthorized"
-    ),
-    "404": Failure(
-        status=404, body={"detail": "Not Found"}, error="Misconfigured", kind="not_found"
-    ),
+    "401": Failure(status=401, body={"detail": "Unauthorized"}, error="Misconfigured", kind="unauthorized"),
+    "404": Failure(status=404, body={"detail": "Not Found"}, error="Misconfigured", kind="not_found"),
     "408": Failure(status=408, body={"message": "timeout"}, error="Transient", kind="timeout"),
     "422": Failure(
         status=422,
@@ -214,16 +214,12 @@ def _anthropic(status: int, kind: str, message: str, error: str, outcome: str, *
 
 
 _ANTHROPIC = {
-    "400": _anthropic(
-        400, "invalid_request_error", "top_p: must be at most 1", "Rejected", "bad_request"
-    ),
+    "400": _anthropic(400, "invalid_request_error", "top_p: must be at most 1", "Rejected", "bad_request"),
     "401": _anthropic(401, "authentication_error", "invalid x-api-key", "Misconfigured", "unauthorized"),
     "403": _anthropic(403, "permission_error", "not for you", "Misconfigured", "unauthorized"),
     "404": _anthropic(404, "not_found_error", "model: claude-x", "Misconfigured", "not_found"),
     "408": _anthropic(408, "timeout_error", "timeout", "Transient", "timeout"),
-    "413": _anthropic(
-        413, "request_too_large", "Request exceeds the maximum size", "Permanent", "too_long"
-    ),
+    "413": _anthropic(413, "request_too_large", "Request exceeds the maximum size", "Permanent", "too_long"),
     "429": _anthropic(
         429,
         "rate_limit_error",
@@ -264,9 +260,7 @@ def _gemini(code: int, status: str, message: str, error: str, kind: str, **more:
 
 
 _GEMINI = {
-    "400": _gemini(
-        400, "INVALID_ARGUMENT", "Invalid JSON payload received.", "Rejected", "bad_request"
-    ),
+    "400": _gemini(400, "INVALID_ARGUMENT", "Invalid JSON payload received.", "Rejected", "bad_request"),
     "401": _gemini(
         400,
         "INVALID_ARGUMENT",
@@ -363,9 +357,7 @@ SPEAKERS: tuple[Speaker, ...] = (
         reasoning="openai/o3-mini",
         failures=_openai_failures(),
     ),
-    Speaker(
-        provider="azure", model="azure/gpt-4o-mini", path="", reasoning="azure/o3-mini", failures=_AZURE
-    ),
+    Speaker(provider="azure", model="azure/gpt-4o-mini", path="", reasoning="azure/o3-mini", failures=_AZURE),
     Speaker(
         provider="groq",
         model="groq/openai/gpt-oss-20b",
@@ -396,9 +388,7 @@ SPEAKERS: tuple[Speaker, ...] = (
         failures=_openai_failures(),
     ),
     Speaker(provider="hosted_vllm", model="hosted_vllm/org/mine", failures=_VLLM),
-    Speaker(
-        provider="openai_like", model="openai_like/org/mine", known_as="openai/org/mine", failures=_VLLM
-    ),
+    Speaker(provider="openai_like", model="openai_like/org/mine", known_as="openai/org/mine", failures=_VLLM),
     Speaker(provider="lm_studio", model="lm_studio/mine", failures=_VLLM),
     Speaker(
         provider="anthropic",

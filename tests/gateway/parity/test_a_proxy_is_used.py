@@ -16,7 +16,9 @@ async def test_of_the_environment(both, speaker, monkeypatch):
     monkeypatch.setenv("http_proxy", both.server.url)
     monkeypatch.delenv("no_proxy", raising=False)
     both.server.says(speaker.form, Said())
-    model = Model(name=speaker.model, api_base=f"http://provider.invalid{speaker.path}", api_key_env="THE_KEY")
+    model = Model(
+        name=speaker.model, api_base=f"http://provider.invalid{speaker.path}", api_key_env="THE_KEY"
+    )
     assert (await both.ours(model)).text == "ok"
     [seen] = both.server.seen
     assert seen.agent == "loom-dagster"
@@ -26,7 +28,9 @@ async def test_of_the_environment(both, speaker, monkeypatch):
 async def test_unless_the_environment_excepts_the_host(both, speaker, monkeypatch):
     monkeypatch.setenv("http_proxy", both.server.url)
     monkeypatch.setenv("no_proxy", "provider.invalid")
-    model = Model(name=speaker.model, api_base=f"http://provider.invalid{speaker.path}", api_key_env="THE_KEY")
+    model = Model(
+        name=speaker.model, api_base=f"http://provider.invalid{speaker.path}", api_key_env="THE_KEY"
+    )
     with pytest.raises(Transient):
         await both.ours(model)
     assert both.server.seen == []

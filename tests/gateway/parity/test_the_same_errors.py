@@ -21,7 +21,9 @@ FAILURES = [
     for speaker in SPEAKERS
     for name, failure in speaker.failures.items()
 ]
-ONE_OF_EACH_WAY = [s for s in SPEAKERS if s.provider in {"openai", "azure", "anthropic", "gemini", "ollama_chat"}]
+ONE_OF_EACH_WAY = [
+    s for s in SPEAKERS if s.provider in {"openai", "azure", "anthropic", "gemini", "ollama_chat"}
+]
 
 
 @pytest.mark.parametrize(("speaker", "failure"), FAILURES)

@@ -72,9 +72,7 @@ async def test_of_models_that_think(both, speaker: Speaker, case):
     await compare(both, speaker, speaker.reasoning, **{**asked, "said": said})
 
 
-@pytest.mark.parametrize(
-    "name", ["anthropic/claude-3-5-haiku-20241022", "anthropic/claude-3-haiku-20240307"]
-)
+@pytest.mark.parametrize("name", ["anthropic/claude-3-5-haiku-20241022", "anthropic/claude-3-haiku-20240307"])
 async def test_of_a_schema_that_becomes_a_tool(both, name):
     speaker = next(s for s in SPEAKERS if s.provider == "anthropic")
     await compare(both, speaker, name, schema=SCHEMA, said=Said(text=ANSWER, tool=True))

@@ -38,7 +38,9 @@ async def test_a_request_with_more_in_it_goes_through_litellm(both, claude, monk
     import_litellm()
     from litellm.llms.anthropic.chat import handler
 
-    def newer(headers, request_data, provider):  # as another version of litellm may do, around the configuration
+    def newer(
+        headers, request_data, provider
+    ):  # as another version of litellm may do, around the configuration
         return headers, {**request_data, "metadata": {"user_id": "u"}}
 
     monkeypatch.setattr(handler, "update_request_with_filtered_beta", newer)
