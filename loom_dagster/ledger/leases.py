@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from loom_dagster.errors import Misconfigured
-from loom_dagster.ledger.process import Process, is_dead, this_process
+from loom_dagster.ledger.process import Process, is_gone, this_process
 from loom_dagster.ledger.rows import RunHandle
 from loom_dagster.ledger.tables import leases
 
@@ -20,7 +20,7 @@ _LIFE = timedelta(seconds=60)
 def refuse_if_taken(connection: Connection, pipeline: str, partition: str, now: datetime) -> None:
     """Raises Misconfigured (kind ``lease``) while another run is alive here."""
     row = connection.execute(select(leases).where(*_slot(pipeline, partition))).one_or_none()
-    if row is None or now - row.beat_at > _LIFE or is_dead(_owner(row)):
+    if row is None or is_gone(_owner(row), silent=now - row.beat_at > _LIFE):
         return
     of = f"{pipeline}, partition {partition}," if partition else pipeline
     raise Misconfigured(

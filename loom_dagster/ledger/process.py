@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Process", "is_dead", "this_process"]
+__all__ = ["Process", "is_gone", "this_process"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,25 +24,30 @@ def this_process() -> Process:
     return Process(host=_host(), pid=pid, start=_start(pid) or "")
 
 
-def is_dead(process: Process) -> bool:
-    """True only when it is certain: the process lived on this host and is no more."""
+def is_gone(process: Process, *, silent: bool) -> bool:
+    """Whether the process is no more. One of this host is looked up; of another, only its silence tells.
+
+    Silence alone says little: a clock that is set forward, or a laptop that slept, makes it of nothing.
+    """
     if process.host != _host():
-        return False
+        return silent
     if Path("/proc/self/stat").exists():
-        start = _start(process.pid)
-        return start is None or start != process.start
+        return _start(process.pid) != process.start
     try:
         os.kill(process.pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:
-        return False
-    return False
+        return silent
+    return silent  # alive, but perhaps a later process with the same pid
 
 
 def _host() -> str:
-    try:  # containers that share a host name do not share their pids
-        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+    """Host name, kernel and pid namespace: cloned machines share their name, containers also their kernel,
+    and neither share their pids."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return socket.gethostname()
 

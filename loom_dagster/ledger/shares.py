@@ -2,7 +2,7 @@
 never more than the limit.
 
 A member that is to have less is told so, and its row keeps what it held until it says that it holds
-less; only what no row holds is given away. A member that has died, or is silent for too long, is removed.
+less; only what no row holds is given away. A member that has died is removed, on another host one that is silent for too long.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from loom_dagster.clock import Clock
 from loom_dagster.ledger.database import Database
-from loom_dagster.ledger.process import Process, is_dead, this_process
+from loom_dagster.ledger.process import Process, is_gone, this_process
 from loom_dagster.ledger.tables import limit_shares as table
 
 __all__ = ["Grant", "LimitShares", "divide"]
@@ -81,8 +81,8 @@ class LimitShares:
         for row in connection.execute(select(table).where(table.c.name == name).order_by(table.c.token)):
             if row.token == self._token:
                 known = True
-            elif now - row.beat_at > _LIFE or is_dead(
-                Process(host=row.host, pid=row.pid, start=row.process_start)
+            elif is_gone(
+                Process(host=row.host, pid=row.pid, start=row.process_start), silent=now - row.beat_at > _LIFE
             ):
                 connection.execute(delete(table).where(table.c.name == name, table.c.token == row.token))
             else:

@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from loom_dagster.ledger.process import Process, is_dead, this_process
+from loom_dagster.ledger.process import Process, is_gone, this_process
 from loom_dagster.ledger.rows import RunHandle
 from loom_dagster.ledger.tables import reservations, spend
 
@@ -175,7 +175,7 @@ def recover(connection: Connection, now: datetime, stored: Stored) -> None:
     the worst case, as unconfirmed."""
     for row in connection.execute(select(reservations)).all():
         owner = Process(host=row.host, pid=row.pid, start=row.process_start)
-        if not is_dead(owner) and now - row.beat_at < _SILENT:
+        if not is_gone(owner, silent=now - row.beat_at >= _SILENT):
             continue
         totals: dict[str, list[int]] = {}
         for key, amount, at in orjson.loads(row.calls):

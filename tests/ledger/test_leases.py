@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from loom_dagster.errors import LoomError, Misconfigured
 from loom_dagster.ledger import Ledger
-from loom_dagster.ledger.process import Process, is_dead, this_process
+from loom_dagster.ledger.process import Process, is_gone, this_process
 from loom_dagster.ledger.tables import leases
 
 BEGIN = """
@@ -55,6 +55,7 @@ def test_a_second_run_is_refused_while_the_first_is_alive(ledger, clock):
 
 def test_a_heartbeat_keeps_the_lease_and_silence_loses_it(ledger, clock):
     first = ledger.begin_run("reviews", "", "f")
+    pretend(ledger, host="elsewhere")  # nothing is known of its process
     for _ in range(3):
         clock.move(50)
         ledger.heartbeat(first)
@@ -70,6 +71,14 @@ def test_a_heartbeat_keeps_the_lease_and_silence_loses_it(ledger, clock):
     ledger.leave_run(first)  # harmless
     ledger.finish_run(second, "succeeded", outcome={})
     assert ledger.run(second.run_id).status == "succeeded"
+
+
+@linux
+def test_a_clock_that_jumps_takes_nothing_from_a_living_process(ledger, clock):
+    ledger.begin_run("reviews", "", "f")
+    clock.move(86_400)
+    with pytest.raises(Misconfigured, match="another run of reviews is going on"):
+        ledger.begin_run("reviews", "", "f")
 
 
 @linux
@@ -94,14 +103,14 @@ def test_an_owner_on_another_host_is_waited_for(ledger, clock):
 
 
 @linux
-def test_a_zombie_is_dead():
+def test_a_zombie_is_gone():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     me = this_process()
     alive = Process(host=me.host, pid=child.pid, start=_start(child.pid))
-    assert not is_dead(alive)
+    assert not is_gone(alive, silent=True)
     child.kill()
     _until_zombie(child.pid)
-    assert is_dead(alive)
+    assert is_gone(alive, silent=False)
     child.stdin.close()
     child.wait()
 

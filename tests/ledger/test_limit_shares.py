@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -98,6 +99,14 @@ def test_who_is_silent_is_forgotten_and_may_come_back(ledger, others, clock):
     for _ in range(4):
         first.beat(), second.beat()
     assert (first.allowed, second.allowed) == (8, 8)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are told apart by /proc")
+def test_a_clock_that_jumps_takes_nothing_from_a_living_process(ledger, others, clock):
+    first, second = Member(ledger), Member(others)
+    first.beat()
+    clock.move(86_400)
+    assert second.beat() == 0
 
 
 JOIN = """
