@@ -54,11 +54,11 @@ class Unlimited:
 class Charge:
     """What the attempts of one call have reserved; one at a time."""
 
-    __slots__ = ("_key", "_sent", "_spend", "_ticket", "_worst")
+    __slots__ = ("_key", "_sent", "_settled", "_spend", "_ticket", "_worst")
 
     def __init__(self, spend: Spend, key: bytes, worst: float) -> None:
         self._spend, self._key, self._worst = spend, key, worst
-        self._ticket, self._sent = 0, False
+        self._ticket, self._sent, self._settled = 0, False, False
 
     async def hold(self) -> None:
         """Reserve the worst case of an attempt. Raises OverBudget."""
@@ -70,6 +70,8 @@ class Charge:
 
     def failed(self, error: BaseException) -> None:
         """No answer came. Only an error that says so leaves no doubt that nothing was paid."""
+        if self._settled:  # an answer came, and could not be kept
+            return
         if self._sent and (error.maybe_paid if isinstance(error, LoomError) else True):
             self._spend.lose(self._ticket)
         else:
@@ -77,6 +79,7 @@ class Charge:
 
     def paid(self, cost: float) -> None:
         """The answer is in the store."""
+        self._settled = True
         self._spend.settle(self._ticket, cost)
 
 

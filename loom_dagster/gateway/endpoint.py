@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured, Outage, Permanent, Transient
@@ -15,6 +16,8 @@ from loom_dagster.gateway.probation import Probation
 from loom_dagster.gateway.retry import Effort, pause
 
 __all__ = ["Endpoint"]
+
+T = TypeVar("T")
 
 
 class Endpoint:
@@ -42,10 +45,19 @@ class Endpoint:
         return self._limiter.counts_tokens
 
     async def call(
-        self, send: Callable[[], Awaitable[Reply]], charge: Charge, *, max_attempts: int, tokens: int
-    ) -> Reply:
-        """The reply to ``send``, tried up to ``max_attempts`` times; ``charge`` then holds what is to be
-        settled for it. ``tokens``: about how many it sends.
+        self,
+        send: Callable[[], Awaitable[Reply]],
+        keep: Callable[[Reply], Awaitable[T]],
+        charge: Charge,
+        *,
+        max_attempts: int,
+        tokens: int,
+    ) -> T:
+        """What ``keep`` makes of the reply to ``send``, which is tried up to ``max_attempts`` times; ``keep``
+        settles the ``charge``. ``tokens``: about how many are sent.
+
+        A call takes its place among those in flight until its reply is kept: killed at any moment, no more
+        answers are lost than calls may be in flight.
 
         Raises OverBudget, Transient (tries used up, though others succeed), Outage, Permanent, Misconfigured.
         """
@@ -53,7 +65,7 @@ class Endpoint:
         effort = Effort(max_attempts)
         while True:
             try:
-                return await self._attempt(send, charge, effort, tokens)
+                return await self._attempt(send, keep, charge, effort, tokens)
             except Outage:
                 raise
             except Rejected as error:
@@ -69,18 +81,28 @@ class Endpoint:
             await self._clock.sleep(wait)
 
     async def _attempt(
-        self, send: Callable[[], Awaitable[Reply]], charge: Charge, effort: Effort, tokens: int
-    ) -> Reply:
+        self,
+        send: Callable[[], Awaitable[Reply]],
+        keep: Callable[[Reply], Awaitable[T]],
+        charge: Charge,
+        effort: Effort,
+        tokens: int,
+    ) -> T:
         await charge.hold()  # before the slot, so that no slot is idle while it is written
         try:
-            return await self._with_slot(send, charge, effort, tokens)
+            return await self._with_slot(send, keep, charge, effort, tokens)
         except BaseException as error:
             charge.failed(error)
             raise
 
     async def _with_slot(
-        self, send: Callable[[], Awaitable[Reply]], charge: Charge, effort: Effort, tokens: int
-    ) -> Reply:
+        self,
+        send: Callable[[], Awaitable[Reply]],
+        keep: Callable[[Reply], Awaitable[T]],
+        charge: Charge,
+        effort: Effort,
+        tokens: int,
+    ) -> T:
         limiter, breaker = self._limiter, self._breaker
         ticket = await limiter.acquire(tokens)
         try:
@@ -112,7 +134,7 @@ class Endpoint:
             used = reply.usage.input_tokens + reply.usage.output_tokens
             limiter.told(ticket, reply.headers)
             limiter.succeeded(ticket, tokens=used, beyond=used - tokens)
-            return reply
+            return await keep(reply)
         finally:
             limiter.release()
             if limiter.in_flight == 0:

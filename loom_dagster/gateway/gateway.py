@@ -166,7 +166,34 @@ class Gateway:
                 self._tasks.discard(task)
 
     async def _pay(self, model: Model, way: _Way, key: bytes, question: Question) -> Answer:
-        reply, charge = await self._call(model, way, key, question)
+        """One answer, in the store; a prompt that is too long for the model is cut where that is wanted."""
+        messages: Sequence[Message] = question.messages
+        share = None if way.window is None else excess(messages, way.window)
+        for _ in range(_CUTS):
+            if share is not None:
+                messages = self._cut(model, way, question, messages, share)
+            send = functools.partial(way.lane().send, question, messages)
+            tokens = estimate(messages) if way.endpoint.counts_tokens else 0
+            worst = (
+                worst_case(way.price, messages, question.schema, model.max_tokens)
+                if self._spend.limited
+                else 0.0
+            )
+            charge = Charge(self._spend, key, worst)
+            keep = functools.partial(self._keep, model, way, key, question, charge)
+            try:
+                return await way.endpoint.call(
+                    send, keep, charge, max_attempts=model.max_attempts, tokens=tokens
+                )
+            except Permanent as error:
+                if error.kind != "too_long" or model.on_too_long != "truncate":
+                    raise
+                share = share_that_fits(error)
+        raise _too_long(model, way)
+
+    async def _keep(
+        self, model: Model, way: _Way, key: bytes, question: Question, charge: Charge, reply: Reply
+    ) -> Answer:
         answer = Answer(
             key=key,
             model=model.name,
@@ -182,32 +209,6 @@ class Gateway:
         finally:
             charge.paid(answer.cost or 0.0)
         return answer
-
-    async def _call(self, model: Model, way: _Way, key: bytes, question: Question) -> tuple[Reply, Charge]:
-        """One reply, and what is to be settled for it; a prompt that is too long for the model is cut where
-        that is wanted."""
-        messages: Sequence[Message] = question.messages
-        share = None if way.window is None else excess(messages, way.window)
-        for _ in range(_CUTS):
-            if share is not None:
-                messages = self._cut(model, way, question, messages, share)
-            send = functools.partial(way.lane().send, question, messages)
-            tokens = estimate(messages) if way.endpoint.counts_tokens else 0
-            worst = (
-                worst_case(way.price, messages, question.schema, model.max_tokens)
-                if self._spend.limited
-                else 0.0
-            )
-            charge = Charge(self._spend, key, worst)
-            try:
-                reply = await way.endpoint.call(send, charge, max_attempts=model.max_attempts, tokens=tokens)
-            except Permanent as error:
-                if error.kind != "too_long" or model.on_too_long != "truncate":
-                    raise
-                share = share_that_fits(error)
-            else:
-                return reply, charge
-        raise _too_long(model, way)
 
     def _cut(
         self, model: Model, way: _Way, question: Question, messages: Sequence[Message], share: float

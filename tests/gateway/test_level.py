@@ -98,6 +98,9 @@ class Provider:
 def traffic(provider, *, in_flight, seconds):
     """Everybody asks all the time; what became of the calls that failed for good."""
 
+    async def kept(reply):
+        return reply
+
     async def run():
         clock = LoopClock()
         limiter = Limiter(in_flight=in_flight, clock=clock)
@@ -108,7 +111,7 @@ def traffic(provider, *, in_flight, seconds):
             while clock.monotonic() < seconds:
                 try:
                     await endpoint.call(
-                        provider.send, Charge(Unlimited(), b"", 0.0), max_attempts=5, tokens=0
+                        provider.send, kept, Charge(Unlimited(), b"", 0.0), max_attempts=5, tokens=0
                     )
                 except Throttled as error:
                     lost.append(error)

@@ -80,12 +80,15 @@ async def test_the_limit_follows_what_the_provider_takes(clock):
     endpoint = Endpoint("x", limiter, clock=clock, patience=60.0, note=lambda text: None)
     taken = iter(range(10**6))
 
+    async def kept(reply):
+        return reply
+
     async def send():
         if next(taken) % 2:
             raise Throttled("429", retry_after=3.0)
         return Reply(text="ok")
 
-    calls = (endpoint.call(send, FREE, max_attempts=5, tokens=0) for _ in range(60))
+    calls = (endpoint.call(send, kept, FREE, max_attempts=5, tokens=0) for _ in range(60))
     assert {reply.text for reply in await asyncio.gather(*calls)} == {"ok"}
     assert limiter.limit < 64
     assert any(slept >= 3.0 for slept in clock.sleeps)
@@ -147,3 +150,26 @@ async def test_a_cancelled_waiter_leaves_its_slot_to_others(clock):
     limiter.release()
     await stays
     assert limiter.in_flight == 1
+
+
+async def test_a_call_counts_as_in_flight_until_its_answer_is_on_disk(
+    make_asking, server, store, monkeypatch
+):
+    written, put = asyncio.Event(), store.put
+
+    async def slow_disk(answer, origin):
+        await written.wait()
+        await put(answer, origin)
+
+    monkeypatch.setattr(store, "put", slow_disk)
+    asking = make_asking(server)
+    model = asking.model(in_flight=2)
+    asked = [asyncio.ensure_future(asking.ask(str(n), model=model)) for n in range(6)]
+    while server.stats()["requests"] < 2:  # noqa: ASYNC110 - the server is in another thread
+        await asyncio.sleep(0.01)
+    for _ in range(20):  # rounds of the event loop, in which others could have gone out
+        await asyncio.sleep(0)
+    assert server.stats()["requests"] == 2
+    written.set()
+    assert {answer.text for answer in await asyncio.gather(*asked)} == {"ok"}
+    assert server.stats()["requests"] == 6
