@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from loom_dagster.connections import Connection, read_connections
 from loom_dagster.errors import Misconfigured
 
 __all__ = [
@@ -51,6 +52,7 @@ class Settings:
     be down before the rest of a run is deferred. ``monthly_budget``: the most that all pipelines
     together may spend in a month (UTC), in USD. ``prices``: of models that the price file does not know.
     ``limits``: of all pipelines together, by the name of a model (`openai/gpt-4o-mini`) or a provider (`openai`).
+    ``connections``: databases by name.
     """
 
     root: Path
@@ -65,6 +67,7 @@ class Settings:
     monthly_budget: float | None = None
     prices: Mapping[str, ModelPrice] = field(default_factory=dict)
     limits: Mapping[str, ModelLimits] = field(default_factory=dict)
+    connections: Mapping[str, Connection] = field(default_factory=dict)
 
     @property
     def state_dir(self) -> Path:
@@ -120,10 +123,12 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     table = dict(_table(root) or {})
     known = {f.name: f for f in fields(Settings) if f.name != "root"}
     _check_names(table, known, "[tool.loom]")
-    for name in known.keys() - {"limits", "prices"}:
+    for name in known.keys() - {"connections", "limits", "prices"}:
         if value := environ.get(f"LOOM_{name.upper()}"):
             table[name] = value
-    return Settings(root=root, **{name: _typed(name, value) for name, value in table.items()})
+    connections = read_connections(table.pop("connections", {}), environ)
+    values = {name: _typed(name, value) for name, value in table.items()}
+    return Settings(root=root, connections=connections, **values)
 
 
 def _check_names(table: Iterable[str], known: Iterable[str], where: str) -> None:

@@ -126,6 +126,7 @@ class Loom:
 
     def load(self, name: str, options: RunOptions | None = None) -> LoadResult:
         """Load the latest released snapshot, whichever run it came from. Loading twice changes nothing."""
+        from loom_dagster.assembly.places import destination_place
         from loom_dagster.load import load_snapshot
         from loom_dagster.pipeline import LoadResult
 
@@ -147,9 +148,10 @@ class Loom:
         began = time.monotonic()
         loaded = load_snapshot(
             snapshot.transformed,
+            destination_place(spec, self.settings),
             load=spec.load,
             key=spec.extract.key,
-            root=self.settings.root,
+            pipeline=name,
             columns=self._columns_to_load(name, snapshot),
             snapshot=snapshot.id,
             fingerprint=snapshot.fingerprint,
@@ -158,7 +160,7 @@ class Loom:
             loaded=True,
             destination=spec.load.destination,
             mode=mode,
-            rows=loaded,
+            rows=loaded.rows,
             snapshot=snapshot.id,
             seconds=time.monotonic() - began,
         )

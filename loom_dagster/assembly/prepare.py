@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from loom_dagster.assembly.model_problems import check_models
 from loom_dagster.assembly.models import Models
+from loom_dagster.assembly.places import destination_place, place_at
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import LoomError, Misconfigured, Problem
 from loom_dagster.evaluate import check_evaluators
@@ -71,7 +72,8 @@ def prepare(
     ready.source = _open(ready, releases, scratch, validating=validating)
     if ready.source is not None:
         _check_source(ready)
-    found.extend(check_destination(spec.load, root=settings.root, where=lambda *loc: where("load", *loc)))
+    place = destination_place(spec, settings)
+    found.extend(check_destination(spec.load, place, where=lambda *loc: where("load", *loc)))
     return ready
 
 
@@ -91,16 +93,15 @@ def source_of(spec: Pipeline, settings: Settings, releases: Releases, *, scratch
 
     Raises Misconfigured when it cannot be read.
     """
-    override, from_pipeline = None, False
-    if spec.extract.source.startswith(_PIPELINE):
-        override = str(releases.read_transformed(spec.extract.source.removeprefix(_PIPELINE)))
-        from_pipeline = True
+    uri = spec.extract.source
+    from_pipeline = uri.startswith(_PIPELINE)
+    if from_pipeline:
+        uri = str(releases.read_transformed(uri.removeprefix(_PIPELINE)))
     return open_source(
         spec.extract,
-        root=settings.root,
+        place_at(uri, spec, settings),
         batch_size=spec.transform.batch_size,
         scratch=scratch,
-        source=override,
         from_pipeline=from_pipeline,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loom_dagster.assembly.model_problems import models_of
+from loom_dagster.assembly.places import destination_place, source_place
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Problem
 from loom_dagster.extract import check_source
@@ -114,15 +115,13 @@ def report(
 def try_connections(ready: Prepared, settings: Settings) -> list[Problem]:
     """What trying the source and the destination finds; nothing is written."""
     where = ready.file.where
+    source, destination = source_place(ready.spec, settings), destination_place(ready.spec, settings)
     return [
         *check_source(
-            ready.spec.extract,
-            root=settings.root,
-            where=lambda *loc: where("extract", *loc),
-            connections=True,
+            ready.spec.extract, source, where=lambda *loc: where("extract", *loc), connections=True
         ),
         *check_destination(
-            ready.spec.load, root=settings.root, where=lambda *loc: where("load", *loc), connections=True
+            ready.spec.load, destination, where=lambda *loc: where("load", *loc), connections=True
         ),
     ]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from loom_dagster.connectors.formats import CHUNK_BYTES, Chunk
+from loom_dagster.connectors import CHUNK_BYTES, Chunk
 
 __all__ = ["rebatched"]
 

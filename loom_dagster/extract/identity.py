@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loom_dagster.connectors.formats import Unreadable
+from loom_dagster.connectors import Unreadable
 from loom_dagster.connectors.keys import KeyIndex, key_text
 from loom_dagster.records import Quarantined, Record, Stage, digest
 

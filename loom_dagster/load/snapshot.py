@@ -1,170 +1,62 @@
-"""Loading a snapshot into files: overwrite, append or upsert, whole or not at all, repeatable."""
+"""Loading a released snapshot: what is taken along, and whom it is handed to."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
 
-import pyarrow as pa
-
-from loom_dagster.connectors import File, accessing, replacing
-from loom_dagster.connectors.formats import Csv, Json, JsonLines, Parquet
-from loom_dagster.connectors.keys import KeyIndex
-from loom_dagster.load.destination import Target, target_of
-from loom_dagster.load.documents import DocumentDestination
-from loom_dagster.load.incoming import Incoming, Replacements
-from loom_dagster.load.manifest import HashingStream, Manifest, file_hash, manifest_of, mark_of
-from loom_dagster.load.tables import TableDestination
+from loom_dagster.connectors import Loaded, Mode, Place, Shipment, destination_at
+from loom_dagster.errors import Misconfigured, Problem, Transient
+from loom_dagster.load.incoming import SnapshotRows
 from loom_dagster.spec.models import Load
 
-__all__ = ["load_snapshot"]
-
-Mark = Callable[[str], bytes]
-Destination = TableDestination | DocumentDestination
+__all__ = ["check_destination", "load_snapshot"]
 
 
 def load_snapshot(
     transformed: Path,
+    place: Place,
     *,
     load: Load,
     key: tuple[str, ...],
-    root: Path,
+    pipeline: str,
     columns: Sequence[str],
     snapshot: str,
     fingerprint: str,
     partition: str = "",
-) -> int:
-    """Puts ``columns`` of the table ``transformed`` into the destination; returns how many rows that is.
+) -> Loaded:
+    """Puts ``columns`` of the table ``transformed`` into the destination. Doing it again changes nothing.
 
-    - overwrite: the destination is this snapshot. append: records it has already (by partition, id and
-      fingerprint) are not added again. upsert: rows with an equal ``key`` get the new values, other rows
-      and other columns stay.
-    - In a folder each partition, or each appended snapshot, has a file of its own that is replaced whole.
-
-    Doing it again changes nothing. Until the last moment the old file stays in place. Raises
-    Misconfigured, before anything is written where it can be known by then.
+    Raises Misconfigured, before anything is written where it can be known by then, and Transient while the
+    destination is away.
     """
-    target = target_of(load, key=key, root=root, partition=partition, snapshot=snapshot)
-    incoming = Incoming(transformed, columns, key if target.mode == "upsert" else (), root)
-
-    def mark(record_id: str) -> bytes:
-        return mark_of(partition, record_id, fingerprint)
-
-    with tempfile.TemporaryDirectory(prefix="loom-load-") as scratch:
-        if target.mode == "upsert":
-            _upsert(target, incoming, key, mark, Path(scratch))
-        elif target.mode == "append" and not (target.folder and partition):
-            _append(target, incoming, mark, Path(scratch))
-        else:
-            _overwrite(target, incoming, mark, whole=not partition)
-    return incoming.rows
-
-
-def _overwrite(target: Target, incoming: Incoming, mark: Mark, *, whole: bool) -> None:
-    destination = _destination(target, None, incoming)
-    manifest, before = manifest_of(target.file), ""
-    if manifest.exists:
-        before = file_hash(target.existing())
-    with _writing(target, manifest, before, kept=False, new=_marks(incoming, mark)) as stream:
-        destination.write(stream, map(destination.prepared, incoming.batches()))
-    if target.folder and whole:
-        for file in target.siblings:  # of earlier loads; only those are there
-            with accessing(file.uri, to="write"):
-                file.location.fs.rm_file(file.path)
+    mode: Mode = load.mode or ("upsert" if key else "append")
+    if mode == "upsert" and not key:
+        raise Misconfigured(
+            "`load.mode: upsert` needs a key", fix="set `extract.key`, or append or overwrite"
+        )
+    shipment = Shipment(
+        incoming=SnapshotRows(transformed, columns, key if mode == "upsert" else ()),
+        mode=mode,
+        key=key,
+        pipeline=pipeline,
+        snapshot=snapshot,
+        fingerprint=fingerprint,
+        partition=partition,
+    )
+    return destination_at(place).load(place, load, shipment)
 
 
-def _upsert(target: Target, incoming: Incoming, key: Sequence[str], mark: Mark, scratch: Path) -> None:
-    existing = target.existing()
-    destination = _destination(target, existing, incoming)
-    manifest = manifest_of(target.file)
-    before = file_hash(existing) if manifest.exists else ""
-    batches = map(destination.prepared, incoming.batches())
-    with (
-        closing(Replacements(batches, destination.incoming, key, scratch)) as new,
-        _writing(target, manifest, before, kept=True, new=_marks(incoming, mark)) as stream,
-    ):
-        destination.upsert(stream, new, key)
+def check_destination(
+    load: Load, place: Place, *, where: Callable[..., str], connections: bool = False
+) -> tuple[Problem, ...]:
+    """What is wrong with a destination; nothing is written.
 
-
-def _append(target: Target, incoming: Incoming, mark: Mark, scratch: Path) -> None:
-    manifest = manifest_of(target.file)
-    existing = None if target.folder else target.existing()
-    destination = _destination(target, existing, incoming)
-    before = file_hash(existing)
-    if target.folder:  # a part stands or falls as a whole, so what its manifest says last holds
-        others = [manifest_of(file.location) for file in target.siblings]
-        known: Iterable[list[bytes]] = (marks for other in others for marks in other.known(other.after))
-    else:
-        known = manifest.known(before)
-    missing = _missing(incoming, mark, known, scratch)
-    if not any(missing) and (existing or target.folder):
-        return
-
-    def marks() -> Iterator[list[bytes]]:
-        for at, ids, _ in _numbered(incoming):
-            yield [mark(i) for row, i in enumerate(ids, at) if missing[row]]
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for at, ids, batch in _numbered(incoming):
-            rows = missing[at : at + len(ids)]
-            chosen = batch if all(rows) else batch.filter(pa.array([bool(row) for row in rows]))
-            yield destination.prepared(chosen)
-
-    with _writing(target, manifest, before, kept=existing is not None, new=marks()) as stream:
-        destination.write(stream, batches())
-
-
-@contextmanager
-def _writing(
-    target: Target, manifest: Manifest, before: str, *, kept: bool, new: Iterable[list[bytes]]
-) -> Iterator[BinaryIO]:
-    """The target's file; its manifest, if there is one, is on disk before the file is in place."""
-    with accessing(target.file.uri, to="write"), replacing(target.file) as stream:
-        if not manifest.exists and target.mode != "append":
-            yield stream
-            return
-        hashing = HashingStream(stream)
-        yield cast("BinaryIO", hashing)
-        manifest.write(before=before, after=hashing.hexdigest(), kept=kept, new=new)
-
-
-def _destination(
-    target: Target, existing: File | None, incoming: Incoming
-) -> TableDestination | DocumentDestination:
-    form = target.form
-    if isinstance(form, Json | JsonLines):
-        return DocumentDestination(form, existing, incoming.schema, target.file.uri)
-    if isinstance(form, Csv | Parquet):
-        return TableDestination(form, existing, incoming.schema, target.file.uri)
-    raise TypeError(f"no destination for the format {form.name}")
-
-
-def _numbered(incoming: Incoming) -> Iterator[tuple[int, list[str], pa.RecordBatch]]:
-    """Each batch with the ids of its rows, and the number of its first row."""
-    at = 0
-    for ids, batch in incoming.with_ids():
-        yield at, ids, batch
-        at += len(ids)
-
-
-def _marks(incoming: Incoming, mark: Mark) -> Iterator[list[bytes]]:
-    for ids, _ in incoming.with_ids():
-        yield [mark(i) for i in ids]
-
-
-def _missing(incoming: Incoming, mark: Mark, known: Iterable[list[bytes]], scratch: Path) -> bytearray:
-    """One byte a row of ``incoming``: 0 where its mark is known."""
-    rows = 0
-    with closing(KeyIndex(scratch)) as index:
-        for at, ids, _ in _numbered(incoming):
-            index.add((mark(i).hex() for i in ids), at)
-            rows = at + len(ids)
-        missing = bytearray(b"\1" * rows)
-        for marks in known:
-            for number in index.find(m.hex() for m in marks):
-                if number is not None:
-                    missing[number] = 0
-    return missing
+    ``where("destination")`` says which line names it. With ``connections`` other machines are asked, too.
+    """
+    try:
+        destination_at(place).check(place, load, reach=connections)
+    except (Misconfigured, Transient) as error:
+        what = f"{error.what}: {error.why}" if error.why else error.what
+        return (Problem(what=what, fix=error.fix, where=where("destination")),)
+    return ()

@@ -16,22 +16,15 @@ __all__ = ["VERSION", "refuse_later"]
 VERSION = "0.1"
 
 _KEYS = (
-    ("extract", "query"),
     ("extract", "partitions"),
-    ("extract", "incremental"),
     ("transform", "mode"),
     ("trigger",),
     ("execution",),
-    ("load", "quarantine"),
-    ("load", "lineage"),
     ("monitoring", "latency_sla"),
     ("monitoring", "quality_threshold"),
     ("monitoring", "alerts"),
 )
-_SCHEMES = frozenset(
-    {"bigquery", "databricks", "duckdb", "kafka", "mariadb", "mongodb", "mssql", "mysql", "oracle"}
-    | {"postgres", "postgresql", "redis", "redshift", "snowflake", "sqlite"}
-)
+_SCHEMES = frozenset({"bigquery", "databricks", "mongodb", "mssql", "oracle", "redshift", "snowflake"})
 _SCHEME = re.compile(r"^([a-z][a-z0-9]*)(\+[a-z0-9]+)?:", re.IGNORECASE)
 _LABEL = re.compile(r"@[^/.@]+$")
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from loom_dagster.spec.blocks import (
     Block,
+    Count,
     Duration,
     Name,
     Names,
@@ -39,6 +40,7 @@ from loom_dagster.spec.spellings import (
     budget_as_mapping,
     evaluate_as_mapping,
     gate_as_mapping,
+    incremental_as_mapping,
     lift_gate,
 )
 
@@ -94,22 +96,38 @@ class Partitions(Block):
 
 
 class Incremental(Block):
-    cursor: str
+    """Only what is new: rows from the watermark on, which is the highest ``cursor`` loaded, less ``lag``;
+    without a cursor, files that were not loaded yet."""
+
+    cursor: str | None = None
     lag: Duration = timedelta(0)
+
+    @model_validator(mode="after")
+    def _lag_of_a_cursor(self) -> Incremental:
+        if self.lag and self.cursor is None:
+            raise ValueError("`lag` belongs to a `cursor`, and there is none")
+        return self
 
 
 class Extract(Block):
-    """Where records come from. ``source``: a path, a glob, a folder, an fsspec URL or
-    ``pipeline://name``. ``key``: the column(s) that identify a record."""
+    """Where records come from. ``source``: a path, a glob, a folder, an fsspec URL, a database's table
+    (``postgres://CONNECTION/TABLE``) or ``pipeline://name``. ``key``: the column(s) that identify a record.
+    ``query`` replaces a database's table; its ``{{ execution_date }}`` and ``{{ params.x }}`` are bound values.
+    ``columns`` are all that is read, ``limit`` the most rows of it. ``documents`` are files that are a record each."""
 
     source: str = Field(min_length=1)
-    format: Literal["csv", "json", "jsonl", "parquet"] | None = None
+    format: Literal["csv", "json", "jsonl", "parquet", "documents"] | None = None
     encoding: str = "utf-8"
     key: Names = ()
-    query: str | None = None
+    query: Text | None = None
+    columns: Names = ()
+    limit: Count | None = None
     allow_empty: bool = False
     partitions: Partitions | None = None
-    incremental: Incremental | None = None
+    incremental: Annotated[
+        Incremental | None,
+        BeforeValidator(incremental_as_mapping, json_schema_input_type=Incremental | bool | None),
+    ] = None
 
 
 Gate = Literal["all_pass", "majority_pass", "any_pass", "weighted"]
@@ -165,7 +183,8 @@ class Fallback(Block):
 
 
 class Load(Block):
-    """Where passing records go. Default mode: upsert where there is a key, else append."""
+    """Where passing records go. Default mode: upsert where there is a key, else append. ``quarantine``: a
+    database's table for those that do not pass. ``lineage: columns`` loads the ``_loom_*`` columns as well."""
 
     destination: str = Field(min_length=1)
     format: Literal["csv", "json", "jsonl", "parquet"] | None = None
@@ -175,6 +194,8 @@ class Load(Block):
     retries: Annotated[int, Field(ge=1, le=10)] = 2
     schema_: Fields | None = Field(default=None, alias="schema", min_length=1)
     columns: Literal["all"] | Names | None = None
+    lineage: Literal["columns"] | None = None
+    quarantine: Text | None = None
 
 
 class LatencySla(Block):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from loom_dagster.spec.scalars import resolve
+
 __all__ = [
     "FIELD_TYPES",
     "PRESETS",
@@ -17,6 +19,7 @@ __all__ = [
     "evaluator_as_mapping",
     "field_as_mapping",
     "gate_as_mapping",
+    "incremental_as_mapping",
     "lift_gate",
     "one_or_many",
     "timeout_as_mapping",
@@ -60,6 +63,12 @@ FIELD_TYPES: Mapping[str, str] = {
 def one_or_many(value: Any) -> Any:
     """``id`` means ``[id]``."""
     return (value,) if isinstance(value, str) else value
+
+
+def incremental_as_mapping(value: Any) -> Any:
+    """``true`` takes new files, ``false`` is as if it were not there."""
+    value = resolve(value)
+    return {} if value is True else None if value is False else value
 
 
 def timeout_as_mapping(value: Any) -> Any:

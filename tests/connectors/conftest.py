@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from loom_dagster.connectors import File, expand, locate
-from loom_dagster.connectors.formats import FORMATS, Reading, Unreadable, format_of
+from loom_dagster.connectors.files import File, expand, locate
+from loom_dagster.connectors.files.formats import FORMATS, Reading, Unreadable, format_of
 
 Rows = tuple[pa.Schema, list[dict[str, Any]], list[Unreadable]]
 

@@ -87,7 +87,7 @@ def test_only_bad_rows(files, read):
 
 
 def test_places_hold_over_many_blocks(files, read, monkeypatch):
-    from loom_dagster.connectors.formats import csv
+    from loom_dagster.connectors.files.formats import csv
 
     monkeypatch.setattr(csv, "_BLOCKS", (1 << 16,))
     lines = [b"bad" if i % 97 == 5 else b"%d,x%d" % (i, i) for i in range(30_000)]
@@ -151,7 +151,7 @@ def test_a_last_field_that_ends_in_a_quoted_newline_is_fine(files, read):
 
 
 def test_a_row_beyond_the_block_is_named(files, read, monkeypatch):
-    from loom_dagster.connectors.formats import csv
+    from loom_dagster.connectors.files.formats import csv
 
     monkeypatch.setattr(csv, "_BLOCKS", (1 << 15, 1 << 16))
     with pytest.raises(Misconfigured, match=r"a row is larger than|a quote is never closed"):
@@ -160,7 +160,7 @@ def test_a_row_beyond_the_block_is_named(files, read, monkeypatch):
 
 @pytest.mark.parametrize("place", [0, 1, 5_000, 29_999])
 def test_a_row_that_fits_the_larger_block_only_changes_nothing_else(files, read, monkeypatch, place):
-    from loom_dagster.connectors.formats import csv
+    from loom_dagster.connectors.files.formats import csv
 
     monkeypatch.setattr(csv, "_BLOCKS", (1 << 16, 1 << 19))
     lines = [b"bad" if i % 97 == 5 else b"%d,x%d" % (i, i) for i in range(30_000)]

@@ -95,7 +95,7 @@ def test_files_of_one_folder_share_one_schema(files, read):
 
 
 def test_large_rows_come_in_small_chunks(files):
-    from loom_dagster.connectors.formats import FORMATS, Reading
+    from loom_dagster.connectors.files.formats import FORMATS, Reading
 
     found = files(
         a__parquet=parquet(pa.table({"t": [str(i) * 2_000_000 for i in range(40)]}), compression="none")

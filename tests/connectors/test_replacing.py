@@ -6,7 +6,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from loom_dagster.connectors import locate, replacing
+from loom_dagster.connectors.files import locate, replacing
 from loom_dagster.errors import Misconfigured
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loom_dagster.connectors import expand, locate
-from loom_dagster.connectors.formats import FORMATS, Reading
-from loom_dagster.connectors.formats.texts import as_texts
+from loom_dagster.connectors.files import expand, locate
+from loom_dagster.connectors.files.formats import FORMATS, Reading
+from loom_dagster.connectors.files.formats.texts import as_texts
 from loom_dagster.connectors.plain import conformed
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from loom_dagster.connectors import place_of
 from loom_dagster.extract import Source, open_source
 from loom_dagster.spec.models import Extract
 
@@ -25,10 +26,10 @@ def opened(tmp_path: Path) -> Callable[..., Source]:
     def run(source: str, *, batch_size: int = 1000, resolved: str | None = None, **extract: Any) -> Source:
         return open_source(
             Extract(source=source, **extract),
-            root=tmp_path,
+            place_of(resolved or source, tmp_path),
             batch_size=batch_size,
             scratch=tmp_path / "scratch",
-            source=resolved,
+            from_pipeline=source.startswith("pipeline://"),
         )
 
     return run

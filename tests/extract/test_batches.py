@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loom_dagster.connectors.formats import Chunk, Unreadable
+from loom_dagster.connectors.files.formats import Chunk, Unreadable
 from loom_dagster.errors import Misconfigured
 from loom_dagster.extract.batching import rebatched
 

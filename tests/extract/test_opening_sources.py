@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from loom_dagster.connectors import place_of
 from loom_dagster.errors import Misconfigured
 from loom_dagster.extract import check_source
 from loom_dagster.spec.models import Extract
@@ -26,7 +27,6 @@ from loom_dagster.spec.models import Extract
         ("ours.csv", {}, "`_loom_run_id`, and names that begin with `_loom_` are ours"),
         ("twice.parquet", {}, "two columns called `a`"),
         ("a.csv", {"encoding": "nope"}, "is not an encoding"),
-        ("postgres://db/t", {}, "is a database"),
         ("pipeline://x", {}, "a pipeline's own table"),
     ],
 )
@@ -97,7 +97,7 @@ def test_checks_say_where(tmp_path):
         return f"pipelines/p.yaml:{len(loc)}"
 
     def check(source: str, **options):
-        return check_source(Extract(source=source), root=tmp_path, where=where, **options)
+        return check_source(Extract(source=source), place_of(source, tmp_path), where=where, **options)
 
     (tmp_path / "a.csv").write_text("id\n1\n")
     assert check("a.csv") == () and check("memory://not/there.csv") == ()

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loom_dagster.connectors import expand, locate
-from loom_dagster.connectors.formats import Reading, format_of
+from loom_dagster.connectors import place_of
+from loom_dagster.connectors.files import expand, locate
+from loom_dagster.connectors.files.formats import Reading, format_of
 from loom_dagster.load import load_snapshot
 from loom_dagster.spec.models import Load
 
@@ -52,14 +53,15 @@ def load(tmp_path: Path) -> Callable[..., int]:
         )
         return load_snapshot(
             folder / "transformed.parquet",
+            place_of(destination, tmp_path),
             load=Load(destination=destination, mode=mode, format=form),
             key=key,
-            root=tmp_path,
+            pipeline="p",
             columns=names,
             snapshot=snapshot,
             fingerprint=fingerprint,
             partition=partition,
-        )
+        ).rows
 
     return run
 

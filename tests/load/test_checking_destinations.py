@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from loom_dagster.connectors import place_of
 from loom_dagster.load import check_destination
 from loom_dagster.spec.models import Load
 
@@ -13,7 +14,7 @@ def check(tmp_path):
     def run(destination: str, **options):
         found = check_destination(
             Load(destination=destination, format=options.pop("format", None)),
-            root=tmp_path,
+            place_of(destination, tmp_path),
             where=lambda *loc: "pipelines/p.yaml:9",
             **options,
         )
@@ -38,7 +39,6 @@ def test_good_ones_are_good_and_nothing_is_written(check, tmp_path):
         ("s3://bucket/x.txt", "set `load.format` to one of"),
         ("https://example.org/x.csv", "the web is read only"),
         ("gs://bucket/x.csv", "pip install 'loom-dagster[gcs]'"),
-        ("postgres://me:secret@db/scores", "postgres://db/scores is a database"),
         ("foo://x", "not a kind of location"),
         ("x*.csv", "is a pattern"),
     ],

@@ -14,6 +14,7 @@ NEW = [{"id": i, "v": "new"} for i in range(3, 8)]
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from loom_dagster.connectors import place_of
 from loom_dagster.load import load_snapshot
 from loom_dagster.spec.models import Load
 
@@ -27,8 +28,8 @@ def die(*args, **kwargs):
     return real(*args, **kwargs)
 
 setattr(os, name, die)
-load_snapshot(root / ".loom/transformed.parquet", load=Load(destination="x.csv", mode=mode), key=("id",), root=root,
-              columns=["id", "v"], snapshot="s2", fingerprint="f")
+load_snapshot(root / ".loom/transformed.parquet", place_of("x.csv", root), load=Load(destination="x.csv", mode=mode), key=("id",),
+              pipeline="p", columns=["id", "v"], snapshot="s2", fingerprint="f")
 """
 
 

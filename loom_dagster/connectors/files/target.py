@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from loom_dagster.connectors import File, Location, accessing, expand, locate
-from loom_dagster.connectors.formats import FORMATS, Format, format_of
-from loom_dagster.errors import Misconfigured, Problem
+from loom_dagster.connectors.contract import Mode
+from loom_dagster.connectors.files.formats import FORMATS, Format, format_of
+from loom_dagster.connectors.files.locations import File, Location, accessing, expand, locate
+from loom_dagster.errors import Misconfigured
 from loom_dagster.records import digest
 from loom_dagster.spec.models import Load
 
-__all__ = ["Mode", "Target", "check_destination", "target_of"]
-
-Mode = Literal["append", "overwrite", "upsert"]
+__all__ = ["Target", "check_target", "target_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +37,8 @@ class Target:
         return file if file.size else None
 
 
-def target_of(load: Load, *, key: Sequence[str], root: Path, partition: str, snapshot: str) -> Target:
+def target_of(load: Load, *, mode: Mode, root: Path, partition: str, snapshot: str) -> Target:
     """What ``load`` means here and now. Raises Misconfigured."""
-    mode: Mode = load.mode or ("upsert" if key else "append")
-    if mode == "upsert" and not key:
-        raise Misconfigured(
-            "`load.mode: upsert` needs a key", fix="set `extract.key`, or append or overwrite"
-        )
     place = locate(load.destination, root)
     _check_name(load, place)
     with accessing(place.uri):
@@ -71,28 +63,17 @@ def target_of(load: Load, *, key: Sequence[str], root: Path, partition: str, sna
     return target
 
 
-def check_destination(
-    load: Load, *, root: Path, where: Callable[..., str], connections: bool = False
-) -> tuple[Problem, ...]:
-    """What is wrong with a destination; nothing is written.
-
-    ``where("destination")`` says which line names it. With ``connections`` other machines are asked, too.
-    """
-    try:
-        place = locate(load.destination, root)
-        _check_name(load, place)
-        if place.local:
-            target = target_of(load, key=("any",), root=root, partition="", snapshot="any")
-            _check_writable(target)
-        elif connections:
-            with accessing(place.uri):
-                place.fs.exists(place.path)
-        if not place.folder and not place.local and load.format is None and format_of(place.name) is None:
-            raise _unknown_format(place)
-    except Misconfigured as error:
-        what = f"{error.what}: {error.why}" if error.why else error.what
-        return (Problem(what=what, fix=error.fix, where=where("destination")),)
-    return ()
+def check_target(load: Load, root: Path, *, reach: bool) -> None:
+    """Raises Misconfigured for what is wrong with a destination; nothing is written."""
+    place = locate(load.destination, root)
+    _check_name(load, place)
+    if place.local:
+        _check_writable(target_of(load, mode="upsert", root=root, partition="", snapshot="any"))
+    elif reach:
+        with accessing(place.uri):
+            place.fs.exists(place.path)
+    if not place.folder and not place.local and load.format is None and format_of(place.name) is None:
+        raise _unknown_format(place)
 
 
 def _unknown_format(place: Location) -> Misconfigured:

@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from loom_dagster.connectors.formats.contract import Chunk, Reading, Unreadable, Writer
-from loom_dagster.connectors.formats.marking import MARKS, MarkedStream, restored
-from loom_dagster.connectors.formats.narrowing import Narrowing
-from loom_dagster.connectors.formats.text import open_utf8
-from loom_dagster.connectors.formats.texts import CsvWriter
-from loom_dagster.connectors.locations import File, accessing
+from loom_dagster.connectors.files.formats.contract import Chunk, Reading, Unreadable, Writer
+from loom_dagster.connectors.files.formats.marking import MARKS, MarkedStream, restored
+from loom_dagster.connectors.files.formats.narrowing import Narrowing
+from loom_dagster.connectors.files.formats.text import open_utf8
+from loom_dagster.connectors.files.formats.texts import CsvWriter
+from loom_dagster.connectors.files.locations import File, accessing
 from loom_dagster.connectors.plain import conformed
 from loom_dagster.errors import Misconfigured
 

@@ -8,12 +8,12 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from loom_dagster.connectors import File
-from loom_dagster.connectors.formats import Json, JsonLines, Reading
-from loom_dagster.connectors.formats.documents import Document, dumped, parsed, row_json, schema_of
+from loom_dagster.connectors.files.formats import Json, JsonLines, Reading
+from loom_dagster.connectors.files.formats.documents import Document, dumped, parsed, row_json, schema_of
+from loom_dagster.connectors.files.locations import File
+from loom_dagster.connectors.files.replacements import Replacements
 from loom_dagster.connectors.keys import key_text
 from loom_dagster.errors import Misconfigured
-from loom_dagster.load.incoming import Replacements
 
 __all__ = ["DocumentDestination"]
 

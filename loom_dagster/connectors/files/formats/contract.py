@@ -8,11 +8,10 @@ from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 
-from loom_dagster.connectors.locations import File
+from loom_dagster.connectors.contract import CHUNK_BYTES, Chunk, Unreadable
+from loom_dagster.connectors.files.locations import File
 
 __all__ = ["CHUNK_BYTES", "Chunk", "Format", "Reading", "Unreadable", "Writer"]
-
-CHUNK_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,27 +25,6 @@ class Reading:
     encoding: str = "utf-8"
     exact: frozenset[str] = frozenset()
     rows: int = 8192
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
-    """A row that is not one. ``offset`` is its 0-based place among all rows of its chunk; ``raw`` its text."""
-
-    offset: int
-    raw: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """Rows in the source's order: those of ``table``, and the unreadable ones between them."""
-
-    table: pa.RecordBatch
-    unreadable: Sequence[Unreadable] = ()
-
-    @property
-    def rows(self) -> int:
-        return int(self.table.num_rows) + len(self.unreadable)
 
 
 class Writer(Protocol):

@@ -7,10 +7,10 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from loom_dagster.connectors.formats.contract import CHUNK_BYTES, Chunk, Reading, Writer
-from loom_dagster.connectors.formats.documents import Document, chunks_of, row_json, schema_of
-from loom_dagster.connectors.formats.text import open_utf8
-from loom_dagster.connectors.locations import File, accessing
+from loom_dagster.connectors.files.formats.contract import CHUNK_BYTES, Chunk, Reading, Writer
+from loom_dagster.connectors.files.formats.documents import Document, chunks_of, row_json, schema_of
+from loom_dagster.connectors.files.formats.text import open_utf8
+from loom_dagster.connectors.files.locations import File, accessing
 from loom_dagster.errors import Misconfigured
 
 __all__ = ["JsonLines", "LinesWriter"]

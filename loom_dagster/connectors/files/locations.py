@@ -27,25 +27,6 @@ _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://")
 _SAME = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "adl": "az"}
 _EXTRAS = {"s3": "s3", "gs": "gcs", "az": "azure"}
 _WEB = frozenset({"http", "https"})
-_DATABASES = frozenset(
-    [
-        "bigquery",
-        "clickhouse",
-        "databricks",
-        "duckdb",
-        "mariadb",
-        "mongodb",
-        "mssql",
-        "mysql",
-        "oracle",
-        "postgres",
-        "postgresql",
-        "redshift",
-        "snowflake",
-        "sqlite",
-        "trino",
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +121,6 @@ def locate(uri: str, root: Path) -> Location:
         fs, shown = fsspec.filesystem("file"), _shown_path(path, root)
         return Location(uri=shown, scheme=scheme, fs=fs, path=path, folder=uri.endswith("/"))
     shown = _redacted(uri)
-    if scheme in _DATABASES:
-        raise Misconfigured(
-            f"{shown} is a database",
-            why="this version reads and writes files",
-            fix="use a path or an fsspec URL",
-        )
     if scheme == "pipeline":
         raise Misconfigured(f"{shown} is a pipeline's own table, not a file")
     try:

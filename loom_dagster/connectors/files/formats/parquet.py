@@ -11,8 +11,8 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from loom_dagster.connectors.formats.contract import CHUNK_BYTES, Chunk, Reading, Writer
-from loom_dagster.connectors.locations import File, accessing
+from loom_dagster.connectors.files.formats.contract import CHUNK_BYTES, Chunk, Reading, Writer
+from loom_dagster.connectors.files.locations import File, accessing
 from loom_dagster.connectors.plain import conformed, unpacked
 from loom_dagster.errors import Misconfigured
 

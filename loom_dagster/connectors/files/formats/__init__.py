@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from loom_dagster.connectors.formats.contract import CHUNK_BYTES, Chunk, Format, Reading, Unreadable, Writer
-from loom_dagster.connectors.formats.csv import Csv
-from loom_dagster.connectors.formats.json import Json
-from loom_dagster.connectors.formats.jsonl import JsonLines
-from loom_dagster.connectors.formats.parquet import Parquet
+from loom_dagster.connectors.files.formats.contract import (
+    CHUNK_BYTES,
+    Chunk,
+    Format,
+    Reading,
+    Unreadable,
+    Writer,
+)
+from loom_dagster.connectors.files.formats.csv import Csv
+from loom_dagster.connectors.files.formats.json import Json
+from loom_dagster.connectors.files.formats.jsonl import JsonLines
+from loom_dagster.connectors.files.formats.parquet import Parquet
 
 __all__ = [
     "CHUNK_BYTES",

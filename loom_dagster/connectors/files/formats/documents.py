@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from loom_dagster.connectors.formats.contract import CHUNK_BYTES, Chunk, Reading, Unreadable
-from loom_dagster.connectors.formats.kinds import Kind, arrow_type, fitted, kind_of, unify
-from loom_dagster.connectors.formats.text import shown
+from loom_dagster.connectors.files.formats.contract import CHUNK_BYTES, Chunk, Reading, Unreadable
+from loom_dagster.connectors.files.formats.kinds import Kind, arrow_type, fitted, kind_of, unify
+from loom_dagster.connectors.files.formats.text import shown
 from loom_dagster.connectors.plain import plain_rows
 from loom_dagster.records import to_json
 

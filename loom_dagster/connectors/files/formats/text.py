@@ -6,7 +6,7 @@ import codecs
 import io
 from typing import BinaryIO
 
-from loom_dagster.connectors.locations import File
+from loom_dagster.connectors.files.locations import File
 from loom_dagster.errors import Misconfigured
 
 __all__ = ["open_utf8", "shown"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
-from loom_dagster.connectors.locations import Location, accessing
+from loom_dagster.connectors.files.locations import Location, accessing
 from loom_dagster.errors import Misconfigured
 
 __all__ = ["replacing"]

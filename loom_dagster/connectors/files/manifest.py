@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from loom_dagster.connectors import File, Location, accessing, replacing
+from loom_dagster.connectors.files.locations import File, Location, accessing
+from loom_dagster.connectors.files.replacing import replacing
 from loom_dagster.errors import Misconfigured
 from loom_dagster.records import digest
 

@@ -7,12 +7,12 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from loom_dagster.connectors import File
-from loom_dagster.connectors.formats import Chunk, Csv, Parquet, Reading
-from loom_dagster.connectors.formats.texts import as_texts
+from loom_dagster.connectors.files.formats import Chunk, Csv, Parquet, Reading
+from loom_dagster.connectors.files.formats.texts import as_texts
+from loom_dagster.connectors.files.locations import File
+from loom_dagster.connectors.files.replacements import Replacements, keys_of
 from loom_dagster.connectors.plain import conformed
 from loom_dagster.errors import Misconfigured
-from loom_dagster.load.incoming import Replacements, keys_of
 
 __all__ = ["TableDestination"]
 

@@ -1,0 +1,132 @@
+"""A connection as an SQLAlchemy engine: driver, timeouts, pool; and what goes wrong with it as our errors."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from loom_dagster.connections import Connection
+from loom_dagster.errors import LoomError, Misconfigured, Transient
+
+__all__ = ["asking", "engine_of", "url_of"]
+
+_DRIVERS = {
+    "postgres": "postgresql+psycopg2",
+    "postgresql": "postgresql+psycopg2",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",  # one spelling of SQL for both
+}
+_EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "duckdb": "duckdb"}
+# SQLSTATE classes that pass by themselves: connection, resources, operator intervention, serialization
+_PASSING = ("08", "53", "57P", "40", "55P03")
+_PASSING_MYSQL = frozenset({1040, 1053, 1205, 1213, 2002, 2003, 2006, 2013, 2055})
+
+
+def url_of(connection: Connection) -> URL:
+    """With the driver that we ship. Raises Misconfigured."""
+    try:
+        url = make_url(connection.url)
+    except ArgumentError as error:
+        raise Misconfigured(f"the URL of connection `{connection.name}` cannot be read") from error
+    return url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+
+
+@functools.cache
+def engine_of(connection: Connection) -> Engine:
+    """The engine of a connection, one a process. Nothing is connected yet; raises Misconfigured for an
+    unknown kind of database and for a driver that is not installed."""
+    url = url_of(connection)
+    backend = url.get_backend_name()
+    try:
+        return create_engine(
+            url, pool_pre_ping=True, pool_recycle=1800, connect_args=_arguments(backend, connection)
+        )
+    except (ImportError, NoSuchModuleError) as error:
+        extra = _EXTRAS.get(backend)
+        fix = (
+            f"pip install 'loom-dagster[{extra}]'"
+            if extra
+            else "install SQLAlchemy's dialect and driver for it"
+        )
+        raise Misconfigured(
+            f"connection `{connection.name}` needs a driver that is not installed", fix=fix
+        ) from error
+
+
+def _arguments(backend: str, connection: Connection) -> dict[str, Any]:
+    connect, query = connection.connect_timeout, connection.query_timeout
+    match backend:
+        case "postgresql":
+            return {
+                "connect_timeout": max(2, round(connect)),  # libpq takes one second for two
+                "options": f"-c statement_timeout={round(query * 1000)} -c lock_timeout={round(query * 1000)}",
+                "application_name": "loom_dagster",
+                "keepalives_idle": 30,
+            }
+        case "mysql":
+            wait = round(query) or 1
+            return {
+                "connect_timeout": max(1, round(connect)),
+                "read_timeout": wait,
+                "write_timeout": wait,
+                "charset": "utf8mb4",
+            }
+        case "sqlite":
+            return {"timeout": connect}
+    return {}
+
+
+@contextmanager
+def asking(connection: Connection, what: str) -> Iterator[None]:
+    """What goes wrong while ``what`` (such as: customers/reviews cannot be read) becomes Transient or Misconfigured.
+
+    The database's words are kept, a password that is in them is not.
+    """
+    try:
+        yield
+    except LoomError:
+        raise
+    except (SQLAlchemyError, OSError) as error:
+        raise translated(error, connection, what) from error
+
+
+def translated(error: Exception, connection: Connection, what: str) -> Transient | Misconfigured:
+    """``error`` as one of ours. A server that is away, restarts or is full is Transient."""
+    original: BaseException = (error.orig or error) if isinstance(error, DBAPIError) else error
+    why = _safe(str(original), connection)
+    if _passes(error, original):
+        return Transient(what, why=why, fix="it is tried again", kind="database_away")
+    return Misconfigured(what, why=why, kind="database")
+
+
+def _passes(error: Exception, original: BaseException) -> bool:
+    if isinstance(error, PoolTimeout) or (isinstance(error, DBAPIError) and error.connection_invalidated):
+        return True
+    state = getattr(original, "pgcode", None) or getattr(original, "sqlstate", None)
+    if isinstance(state, str) and state:
+        return state.startswith(_PASSING)
+    number = original.args[0] if original.args else None
+    if isinstance(number, int):
+        return number in _PASSING_MYSQL
+    text = str(original).lower()
+    signs = ("could not connect", "connection refused", "server closed the connection", "terminating connection",
+             "connection to server", "the database system is", "database is locked", "timeout expired")  # fmt: skip
+    refused = (
+        "password authentication failed",
+        "does not exist",
+        "no pg_hba.conf entry",
+        "no password supplied",
+    )
+    return any(sign in text for sign in signs) and not any(sign in text for sign in refused)
+
+
+def _safe(text: str, connection: Connection) -> str:
+    for secret in connection.secrets:
+        text = text.replace(secret, "***")
+    return " ".join(text.split())[:500]
