@@ -80,7 +80,8 @@ class RunOptions:
     """How one run differs from what the YAML says.
 
     ``limit``, ``model`` and ``offline`` make it a trial: it is not loaded or published unless
-    ``load`` is set. ``fresh`` does not continue an open run. ``strict`` turns warnings about
+    ``load`` is set. ``fresh`` does not continue an open run; ``full_refresh`` reads an incremental
+    source from its beginning. ``strict`` turns warnings about
     unlocked prompts into errors.
     """
 
@@ -88,6 +89,7 @@ class RunOptions:
     model: str | None = None
     offline: bool = False
     fresh: bool = False
+    full_refresh: bool = False
     load: bool = False
     strict: bool = False
     params: Mapping[str, str] = field(default_factory=dict)

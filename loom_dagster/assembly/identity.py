@@ -31,12 +31,21 @@ def code_version(file: PipelineFile, settings: Settings) -> str:
 
 
 def columns_to_load(file: PipelineFile, settings: Settings, transformed: Path) -> list[str]:
-    """Of a snapshot's table, the columns that go to the destination: key and output by default."""
-    load, key = file.spec.load, file.spec.extract.key
-    if load.columns == "all":
-        import pyarrow.parquet as pq  # heavy, and only for this
+    """Of a snapshot's table, the columns that go to the destination: key and output by default, with those
+    of its lineage where they are wanted."""
+    load = file.spec.load
+    if load.columns != "all" and load.lineage is None:
+        return _chosen(file, settings)
+    import pyarrow.parquet as pq  # heavy, and only for this
 
-        return [c for c in pq.read_schema(transformed).names if not c.startswith("_loom_")]
+    names = pq.read_schema(transformed).names
+    lineage = [c for c in names if c.startswith("_loom_")]
+    chosen = [c for c in names if c not in lineage] if load.columns == "all" else _chosen(file, settings)
+    return [*chosen, *(lineage if load.lineage else ())]
+
+
+def _chosen(file: PipelineFile, settings: Settings) -> list[str]:
+    load, key = file.spec.load, file.spec.extract.key
     if load.columns is not None:
         return list(load.columns)
     fields: Mapping[str, FieldSpec] | None = load.schema_

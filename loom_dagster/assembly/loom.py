@@ -11,7 +11,6 @@ import getpass
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,10 +25,11 @@ if TYPE_CHECKING:
     from loom_dagster.assembly.plan import Materials
     from loom_dagster.assembly.prepared import Prepared
     from loom_dagster.assembly.report import Report
-    from loom_dagster.ledger import AnswerLog, Ledger, QuarantineEntry
+    from loom_dagster.ledger import AnswerLog, Ledger, QuarantineEntry, WatermarkRow
     from loom_dagster.pipeline import LoadResult, Outcome, Stop
     from loom_dagster.release import Releases, Snapshot
     from loom_dagster.spec import Pipeline
+    from loom_dagster.watermark import Watermark
 
 # Rooms that need pyarrow, SQLAlchemy or aiohttp are imported by the methods that use them: a Dagster
 # code location and `loom list` open projects all the time and run nothing.
@@ -125,45 +125,28 @@ class Loom:
             return replay(ready, materials, self.ledger, ids, listen=listen, stop=stop)
 
     def load(self, name: str, options: RunOptions | None = None) -> LoadResult:
-        """Load the latest released snapshot, whichever run it came from. Loading twice changes nothing."""
-        from loom_dagster.assembly.places import destination_place
-        from loom_dagster.load import load_snapshot
+        """Load what is released, whichever run it came from. Loading twice changes nothing."""
+        from loom_dagster.assembly.loading import load_snapshots
         from loom_dagster.pipeline import LoadResult
 
-        spec = self.spec(name)
-        mode = load_mode(spec)
-        refused = functools.partial(LoadResult, loaded=False, destination=spec.load.destination, mode=mode)
+        file = self.project.pipeline(name)
+        spec = file.spec
+        refused = functools.partial(
+            LoadResult, loaded=False, destination=spec.load.destination, mode=load_mode(spec)
+        )
         if options is not None and options.trial:
             return refused(reason="a trial run loads nothing (pass --load to load it)")
-        snapshot = self.released(name)
-        if snapshot is None:
+        snapshots = self.releases.to_load(name)
+        if not snapshots:
             latest = self.verdict(name)
             why = f": {latest.verdict_reason}" if latest else ""
             return refused(reason=f"nothing of `{name}` is released{why}")
-        rows = int(snapshot.counts["passed"])
-        if rows == 0 and not spec.extract.allow_empty:
+        if not any(s.counts["passed"] for s in snapshots) and not spec.extract.allow_empty:
             return refused(
-                snapshot=snapshot.id, reason="the released snapshot is empty (extract.allow_empty is not set)"
+                snapshot=snapshots[-1].id,
+                reason="the released snapshot is empty (extract.allow_empty is not set)",
             )
-        began = time.monotonic()
-        loaded = load_snapshot(
-            snapshot.transformed,
-            destination_place(spec, self.settings),
-            load=spec.load,
-            key=spec.extract.key,
-            pipeline=name,
-            columns=self._columns_to_load(name, snapshot),
-            snapshot=snapshot.id,
-            fingerprint=snapshot.fingerprint,
-        )
-        return LoadResult(
-            loaded=True,
-            destination=spec.load.destination,
-            mode=mode,
-            rows=loaded.rows,
-            snapshot=snapshot.id,
-            seconds=time.monotonic() - began,
-        )
+        return load_snapshots(file, self.settings, self.ledger, snapshots)
 
     def verdict(self, name: str, partition: str = "") -> Snapshot | None:
         """The newest snapshot with its verdict, released or held."""
@@ -217,14 +200,21 @@ class Loom:
             options or RunOptions(),
             self.releases,
             scratch=scratch,
+            watermark=self._watermark(name),
             environ=self._environ,
             validating=validating,
         )
 
-    def _columns_to_load(self, name: str, snapshot: Snapshot) -> list[str]:
-        from loom_dagster.assembly.identity import columns_to_load
+    def watermark(self, name: str) -> WatermarkRow | None:
+        """How far an incremental pipeline has come with its source. Raises Misconfigured for an unknown name."""
+        self._known(name)
+        return self.ledger.watermark(name)
 
-        return columns_to_load(self.project.pipeline(name), self.settings, snapshot.transformed)
+    def _watermark(self, name: str) -> Watermark | None:
+        if self.spec(name).extract.incremental is None:
+            return None
+        row = self.ledger.watermark(name)
+        return None if row is None else row.watermark
 
     def _known(self, name: str) -> None:
         if name not in self.project.names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,11 @@ from loom_dagster.ledger import RunHandle, VersionRow
 from loom_dagster.pipeline import OnFailure, Pace, Plan, Room, Route
 from loom_dagster.prompts import Prompt, render_value
 from loom_dagster.records import Batch, digest
-from loom_dagster.release import Releases, Stamp
+from loom_dagster.release import Releases, Stamp, Written, gone
 from loom_dagster.settings import Settings
 from loom_dagster.spec.models import FieldSpec, Pipeline
 from loom_dagster.transform import OutputSchema, Transformer
+from loom_dagster.watermark import Watermark
 
 __all__ = ["TRIAL", "Materials", "make_plan"]
 
@@ -35,7 +36,8 @@ TRIAL = "~trial"  # where trial runs keep their own runs and snapshots, beside e
 class Materials:
     """What a plan is made with, beside the prepared pipeline. ``shares`` makes a member of those who
     share the project's limits. ``batches``, ``samples``
-    and ``source_schema`` replace the source when records of the quarantine are tried again."""
+    and ``source_schema`` replace the source when records of the quarantine are tried again, as an
+    ``increment`` where the pipeline has increments."""
 
     settings: Settings
     store: AnswerStore
@@ -45,6 +47,7 @@ class Materials:
     batches: Callable[[], Iterator[Batch]] | None = None
     samples: Mapping[str, int] | None = None
     source_schema: pa.Schema | None = None
+    increment: bool = False
 
 
 def make_plan(ready: Prepared, materials: Materials) -> Plan:
@@ -91,7 +94,23 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         versions=versions(ready),
         version_rows=_version_rows(prompt, model),
         notes=tuple(str(p) for p in ready.warnings),
+        increment=ready.start.increment or materials.increment,
+        reached=lambda: _reached(ready, parts.source, materials),
+        gone=functools.partial(_gone, ready, materials),
     )
+
+
+def _reached(ready: Prepared, source: Source, materials: Materials) -> Watermark | None:
+    """Records of the quarantine that are tried again bring a pipeline no further."""
+    return source.reached if ready.spec.extract.incremental and materials.batches is None else None
+
+
+def _gone(ready: Prepared, materials: Materials, written: Written) -> tuple[int, Sequence[str]]:
+    """Known only when everything was read again."""
+    name = ready.spec.name
+    if not ready.options.full_refresh or written.deferred or materials.releases.released(name) is None:
+        return 0, ()
+    return gone(materials.releases.read_transformed(name), [written.transformed, written.quarantine])
 
 
 def _paid(store: AnswerStore, key: bytes, since: float) -> float | None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from loom_dagster.assembly.increments import Start, start_of
 from loom_dagster.assembly.model_problems import check_models
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.places import destination_place, place_at
@@ -26,6 +27,7 @@ from loom_dagster.settings import RunOptions, Settings
 from loom_dagster.spec import PipelineFile, load_mode
 from loom_dagster.spec.models import FieldSpec, Pipeline
 from loom_dagster.transform import OutputSchema, check_key_fields
+from loom_dagster.watermark import Watermark
 
 __all__ = ["prepare", "source_of"]
 
@@ -40,12 +42,13 @@ def prepare(
     releases: Releases,
     *,
     scratch: Path,
+    watermark: Watermark | None = None,
     environ: Mapping[str, str] = os.environ,
     validating: bool = False,
 ) -> Prepared:
     """Put ``file`` together and check it. Never raises for what a user wrote: see ``problems``.
 
-    ``validating``: an upstream pipeline that has nothing released yet is a warning, as in every new project.
+    ``watermark``: how far an incremental pipeline has come. ``validating``: an upstream pipeline that has nothing released yet is a warning, as in every new project.
     """
     ready = Prepared(file=file, settings=settings, options=options, prices=PriceBook.load())
     ready.problems.extend(file.problems)
@@ -60,15 +63,8 @@ def prepare(
     if ready.models is not None:
         ready.model = ready.models.transform(ready.fields)
         ready.problems.extend(check_models(ready, environ))
-    if options.params:
-        # `{{ params.x }}` belongs to extract.query; until there is one, a value would be ignored
-        found.append(
-            Problem(
-                what=f"nothing in `{spec.name}` takes the parameter `{next(iter(options.params))}`",
-                where=where("extract"),
-                fix="leave --param out; parameters are values for `extract.query`, which this version does not have",
-            )
-        )
+    started = _attempt(lambda: start_of(spec, options, watermark), where("extract", "incremental"), found)
+    ready.start = started or Start()
     ready.source = _open(ready, releases, scratch, validating=validating)
     if ready.source is not None:
         _check_source(ready)
@@ -80,7 +76,7 @@ def prepare(
 def _open(ready: Prepared, releases: Releases, scratch: Path, *, validating: bool) -> Source | None:
     where = ready.file.where("extract", "source")
     try:
-        return source_of(ready.spec, ready.settings, releases, scratch=scratch)
+        return source_of(ready.spec, ready.settings, releases, scratch=scratch, start=ready.start)
     except Misconfigured as error:
         of_time = validating and error.kind == "not_released"
         found = error.problems or (_problem(error, where),)
@@ -88,12 +84,14 @@ def _open(ready: Prepared, releases: Releases, scratch: Path, *, validating: boo
     return None
 
 
-def source_of(spec: Pipeline, settings: Settings, releases: Releases, *, scratch: Path) -> Source:
+def source_of(
+    spec: Pipeline, settings: Settings, releases: Releases, *, scratch: Path, start: Start | None = None
+) -> Source:
     """The opened source; ``pipeline://name`` is that pipeline's latest released table.
 
     Raises Misconfigured when it cannot be read.
     """
-    uri = spec.extract.source
+    uri, start = spec.extract.source, start or Start()
     from_pipeline = uri.startswith(_PIPELINE)
     if from_pipeline:
         uri = str(releases.read_transformed(uri.removeprefix(_PIPELINE)))
@@ -103,6 +101,9 @@ def source_of(spec: Pipeline, settings: Settings, releases: Releases, *, scratch
         batch_size=spec.transform.batch_size,
         scratch=scratch,
         from_pipeline=from_pipeline,
+        values=start.values,
+        window=start.window,
+        known=start.known,
     )
 
 

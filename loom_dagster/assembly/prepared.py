@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from loom_dagster.assembly.increments import Start
 from loom_dagster.assembly.models import Models
 from loom_dagster.errors import Misconfigured, Problem
 from loom_dagster.extract import Source
@@ -36,6 +37,7 @@ class Prepared:
     source: Source | None = None
     models: Models | None = None
     model: Model | None = None
+    start: Start = field(default_factory=Start)
 
     @property
     def spec(self) -> Pipeline:

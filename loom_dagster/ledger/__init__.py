@@ -17,6 +17,7 @@ from loom_dagster.ledger.rows import (
     RunRow,
     SnapshotRow,
     VersionRow,
+    WatermarkRow,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = [
     "SnapshotRow",
     "SpendLog",
     "VersionRow",
+    "WatermarkRow",
 ]
 
 _LATE = {"AnswerLog": "answers", "Ledger": "ledger", "SpendLog": "spend_log"}

@@ -78,7 +78,16 @@ _SHARES: Step = (
         beat_at VARCHAR NOT NULL, PRIMARY KEY (name, token))""",
 )
 
-MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS, _SPEND, _SHARES)
+_WATERMARKS: Step = (
+    "ALTER TABLE snapshots ADD COLUMN increment BOOLEAN NOT NULL DEFAULT FALSE",
+    "ALTER TABLE snapshots ADD COLUMN watermark VARCHAR",
+    "ALTER TABLE snapshots ADD COLUMN loaded_at VARCHAR",
+    """CREATE TABLE watermarks (
+        pipeline VARCHAR NOT NULL, partition VARCHAR NOT NULL, watermark VARCHAR NOT NULL,
+        moved_at VARCHAR NOT NULL, moved_by VARCHAR NOT NULL, PRIMARY KEY (pipeline, partition))""",
+)
+
+MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS, _SPEND, _SHARES, _WATERMARKS)
 
 
 def migrate(database: Database, clock: Clock, steps: Sequence[Step] = MIGRATIONS) -> None:

@@ -4,6 +4,7 @@ lie in the snapshots' files."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeVar
@@ -13,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 from loom_dagster.ledger.rows import IndexRow, QuarantineEntry
 from loom_dagster.ledger.tables import quarantine
 
-__all__ = ["any_open", "close_older", "entries", "index", "resolve"]
+__all__ = ["any_open", "close_older", "entries", "index", "resolve", "settle_loads"]
 
 _T = TypeVar("_T")
 
@@ -94,6 +95,23 @@ def close_older(connection: Connection, pipeline: str, partition: str, run_id: s
         update(quarantine)
         .where(*_of(pipeline, partition), quarantine.c.resolved_at.is_(None), quarantine.c.run_id != run_id)
         .values(resolved_at=now, resolution=f"gone from the source in run {run_id}", resolved_by="run")
+    )
+
+
+def settle_loads(
+    connection: Connection,
+    pipeline: str,
+    partition: str,
+    run_id: str,
+    refused: AbstractSet[str],
+    now: datetime,
+) -> None:
+    """Close the entries of rows of ``run_id`` that its destination had refused and now took."""
+    where = [*_of(pipeline, partition), quarantine.c.resolved_at.is_(None), quarantine.c.stage == "load"]
+    query = select(quarantine.c.record_id).where(*where, quarantine.c.run_id == run_id)
+    taken = [i for i in connection.scalars(query).all() if i not in refused]
+    resolve(
+        connection, pipeline, partition, taken, resolution=f"loaded from run {run_id}", who="load", now=now
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "snapshots",
     "spend",
     "versions",
+    "watermarks",
 ]
 
 
@@ -146,6 +147,9 @@ snapshots = Table(
     Column("released_at", Moment),
     Column("released_by", String),
     Column("why", String),
+    Column("increment", Boolean, nullable=False),
+    Column("watermark", Json),
+    Column("loaded_at", Moment),
 )
 
 quarantine = Table(
@@ -203,4 +207,14 @@ limit_shares = Table(
     Column("wanted", Integer, nullable=False),
     Column("held", Integer, nullable=False),
     Column("beat_at", Moment, nullable=False),
+)
+
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("pipeline", String, primary_key=True),
+    Column("partition", String, primary_key=True),
+    Column("watermark", Json, nullable=False),
+    Column("moved_at", Moment, nullable=False),
+    Column("moved_by", String, nullable=False),
 )

@@ -86,7 +86,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         snapshot=None if written is None else _snapshot(outcome, written, plan, now),
         quarantine_rows=() if written is None else _index(written.quarantine, handle.run_id),
         passed=_passed(written.transformed) if written is not None and waiting else (),
-        saw_everything=not plan.trial and not counts.deferred and plan.base is None,
+        saw_everything=not plan.trial and not counts.deferred and plan.base is None and not plan.increment,
         budget_used_up=isinstance(ended.stopped_by, OverBudget) and ended.stopped_by.budget == "run",
     )
     return outcome
@@ -109,7 +109,7 @@ def _stopped_kind(ended: Ended) -> str | None:
 
 
 def _snapshot(outcome: Outcome, written: Written, plan: Plan, now: datetime) -> SnapshotRow:
-    verdict, released = outcome.verdict, outcome.released
+    verdict, released, reached = outcome.verdict, outcome.released, plan.reached()
     return SnapshotRow(
         run_id=outcome.run_id,
         pipeline=plan.pipeline,
@@ -125,6 +125,8 @@ def _snapshot(outcome: Outcome, written: Written, plan: Plan, now: datetime) -> 
         released_at=now if released else None,
         released_by="gate" if released else None,
         why=verdict.reason if released else None,
+        increment=plan.increment,
+        watermark=None if reached is None else reached.as_dict(),
     )
 
 

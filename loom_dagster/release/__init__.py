@@ -15,8 +15,9 @@ from loom_dagster.release.verdict import Counts, Verdict, batch_verdict
 if TYPE_CHECKING:
     from loom_dagster.release.columns import check_columns
     from loom_dagster.release.releases import Releases
-    from loom_dagster.release.replay import Replay, check_replay, merge_retry, rows_for_retry
+    from loom_dagster.release.replay import Replay, check_replay, joined, merge_retry, rows_for_retry
     from loom_dagster.release.snapshot_writer import SnapshotWriter
+    from loom_dagster.release.union import gone
 
 __all__ = [
     "BatchResult",
@@ -31,6 +32,8 @@ __all__ = [
     "batch_verdict",
     "check_columns",
     "check_replay",
+    "gone",
+    "joined",
     "merge_retry",
     "rows_for_retry",
 ]
@@ -41,6 +44,8 @@ _LATE = {
     "SnapshotWriter": "snapshot_writer",
     "check_columns": "columns",
     "check_replay": "replay",
+    "gone": "union",
+    "joined": "replay",
     "merge_retry": "replay",
     "rows_for_retry": "replay",
 }

@@ -20,7 +20,7 @@ _LOOKED_AT = ("output_field", "field")
 
 def check_spec(spec: Pipeline, document: Document) -> list[Finding]:
     """Everything that can be said of a pipeline from its own file."""
-    findings = [*_load(spec, document), *_references(spec, document)]
+    findings = [*_load(spec, document), *_incremental(spec, document), *_references(spec, document)]
     if spec.load.schema_ is not None:
         findings += _looked_at(spec, spec.load.schema_, document)
         findings += _fallback(spec, spec.load.schema_, document)
@@ -40,6 +40,20 @@ def _load(spec: Pipeline, document: Document) -> Iterator[Finding]:
         line = document.line("load", "fallback")
         what = f"`load.fallback` is never used, because `on_failure` is {load.on_failure}"
         yield Finding(line, what, "write `on_failure: fallback`, or remove it")
+
+
+def _incremental(spec: Pipeline, document: Document) -> Iterator[Finding]:
+    extract, line = spec.extract, document.line("extract", "incremental")
+    if extract.incremental is None:
+        return
+    if extract.partitions is not None:
+        yield Finding(line, "`partitions` and `incremental` exclude each other", "remove one of them")
+    if extract.limit is not None:
+        what = "`limit` with `incremental` would pass over the rows it leaves out"
+        yield Finding(document.line("extract", "limit"), what, "remove one of them")
+    if spec.load.mode == "overwrite":
+        what = "`load.mode: overwrite` would leave the newest rows only, as `incremental` reads no others"
+        yield Finding(document.line("load", "mode"), what, "append, or upsert with a key")
 
 
 def _references(spec: Pipeline, document: Document) -> Iterator[Finding]:

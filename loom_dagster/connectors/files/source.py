@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
-from loom_dagster.connectors.contract import Chunk, Place, Wanted
+from loom_dagster.connectors.contract import Chunk, Place, Wanted, Window
 from loom_dagster.connectors.files.formats import FORMATS, Format, Reading, format_of
 from loom_dagster.connectors.files.locations import File, accessing, expand, locate
+from loom_dagster.connectors.files.windows import inside
 from loom_dagster.errors import Misconfigured
 from loom_dagster.spec.models import Extract
 
@@ -21,12 +22,13 @@ class FileSource:
     def open(self, place: Place, wanted: Wanted) -> FileRows:
         extract = wanted.extract
         files, form = _files(place, extract)
+        files = [file for file in files if list(_state(file)) != list(wanted.known.get(file.uri, ()))]
         reading = Reading(encoding=extract.encoding, exact=frozenset(extract.key), rows=wanted.rows)
         filled = [file for file in files if file.size != 0 or form.name == "parquet"]
         schema = form.schema(filled, reading)
         for file in filled:
             file.assert_unchanged()
-        return FileRows(place.uri, filled, form, schema, reading)
+        return FileRows(place.uri, filled, form, schema, reading, wanted.window)
 
     def check(self, place: Place, extract: Extract, *, reach: bool) -> None:
         location = locate(place.uri, place.root)
@@ -40,22 +42,35 @@ class FileRows:
     """The rows of all files, one file after the other."""
 
     def __init__(
-        self, uri: str, files: Sequence[File], form: Format, schema: pa.Schema, reading: Reading
+        self,
+        uri: str,
+        files: Sequence[File],
+        form: Format,
+        schema: pa.Schema,
+        reading: Reading,
+        window: Window | None,
     ) -> None:
         self.uri, self.schema = uri, schema
+        self._window = window if schema.names else None
         self._files, self._form, self._reading = files, form, reading
 
     @property
     def files(self) -> Mapping[str, Sequence[str]]:
-        return {file.uri: [str(part) for part in (file.size, *file.stamp)] for file in self._files}
+        return {file.uri: _state(file) for file in self._files}
 
     def chunks(self) -> Iterator[Chunk]:
         for file in self._files:
             file.assert_unchanged()
-            yield from _watched(file, self._form.chunks([file], self.schema, self._reading))
+            for chunk in _watched(file, self._form.chunks([file], self.schema, self._reading)):
+                yield chunk if self._window is None else inside(chunk, self._window)
 
     def close(self) -> None:
         """Nothing stays open between two chunks but the file of a reading, which ends with it."""
+
+
+def _state(file: File) -> tuple[str, ...]:
+    """How to tell that a file is the one that was read before: size, and etag or time."""
+    return tuple(str(part) for part in (file.size, *file.stamp))
 
 
 def _files(place: Place, extract: Extract) -> tuple[list[File], Format]:
