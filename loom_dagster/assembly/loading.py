@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 
@@ -11,20 +12,44 @@ from loom_dagster.connectors import Refused
 from loom_dagster.ledger import IndexRow, Ledger
 from loom_dagster.load import load_snapshot
 from loom_dagster.pipeline import LoadResult
-from loom_dagster.release import Snapshot
+from loom_dagster.release import Releases, Snapshot
 from loom_dagster.settings import Settings
 from loom_dagster.spec import PipelineFile, load_mode
 
-__all__ = ["load_snapshots"]
+__all__ = ["load_released"]
 
 _REASON = 1_000  # characters of a database's words
 
 
-def load_snapshots(
+def load_released(
+    file: PipelineFile, settings: Settings, ledger: Ledger, releases: Releases, *, trial: bool = False
+) -> LoadResult:
+    """Load the released snapshots that the destination does not have, oldest first, each with its watermark;
+    always the newest. Nothing of a trial, and nothing empty, unless that is allowed."""
+    spec = file.spec
+    refused = functools.partial(
+        LoadResult, loaded=False, destination=spec.load.destination, mode=load_mode(spec)
+    )
+    if trial:
+        return refused(reason="a trial run loads nothing (pass --load to load it)")
+    snapshots = releases.to_load(spec.name)
+    if not snapshots:
+        latest = releases.latest(spec.name)
+        why = f": {latest.verdict_reason}" if latest else ""
+        return refused(reason=f"nothing of `{spec.name}` is released{why}")
+    if not any(s.counts["passed"] for s in snapshots) and not spec.extract.allow_empty:
+        return refused(
+            snapshot=snapshots[-1].id,
+            reason="the released snapshot is empty (extract.allow_empty is not set)",
+        )
+    return _loaded(file, settings, ledger, snapshots)
+
+
+def _loaded(
     file: PipelineFile, settings: Settings, ledger: Ledger, snapshots: Sequence[Snapshot]
 ) -> LoadResult:
-    """Load ``snapshots``, oldest first, each with its watermark. Rows that the destination refuses go to
-    quarantine, stage load; those of an earlier try that it takes now leave it."""
+    """Rows that the destination refuses go to quarantine, stage load; those of an earlier try that it takes
+    now leave it."""
     spec, began = file.spec, time.monotonic()
     rows = 0
     refused: list[Refused] = []

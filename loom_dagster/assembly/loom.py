@@ -12,14 +12,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loom_dagster.clock import SystemClock
-from loom_dagster.errors import Misconfigured
+from loom_dagster.errors import LoomError, Misconfigured
 from loom_dagster.events import Listener, ignore
 from loom_dagster.settings import RunOptions, Settings, load_settings
-from loom_dagster.spec import Project, load_mode, load_project
+from loom_dagster.spec import Project, load_project
 
 if TYPE_CHECKING:
     from loom_dagster.assembly.plan import Materials
@@ -97,7 +98,7 @@ class Loom:
 
         with self._scratch() as scratch, self._materials() as materials:
             plan = make_plan(self.prepared(name, options, scratch), materials)
-            return run(
+            outcome = run(
                 plan,
                 self.ledger,
                 fresh=options is not None and options.fresh,
@@ -106,6 +107,7 @@ class Loom:
                 clock=self.clock,
                 dagster_run_id=dagster_run_id,
             )
+        return self._with_quarantine(outcome)
 
     def retry(
         self,
@@ -122,31 +124,20 @@ class Loom:
 
         with self._scratch() as scratch, self._materials() as materials:
             ready = self.prepared(name, options, scratch)
-            return replay(ready, materials, self.ledger, ids, listen=listen, stop=stop)
+            outcome = replay(ready, materials, self.ledger, ids, listen=listen, stop=stop)
+        return self._with_quarantine(outcome)
 
     def load(self, name: str, options: RunOptions | None = None) -> LoadResult:
         """Load what is released, whichever run it came from. Loading twice changes nothing."""
-        from loom_dagster.assembly.loading import load_snapshots
-        from loom_dagster.pipeline import LoadResult
+        from loom_dagster.assembly.loading import load_released
 
-        file = self.project.pipeline(name)
-        spec = file.spec
-        refused = functools.partial(
-            LoadResult, loaded=False, destination=spec.load.destination, mode=load_mode(spec)
+        trial = options is not None and options.trial
+        result = load_released(
+            self.project.pipeline(name), self.settings, self.ledger, self.releases, trial=trial
         )
-        if options is not None and options.trial:
-            return refused(reason="a trial run loads nothing (pass --load to load it)")
-        snapshots = self.releases.to_load(name)
-        if not snapshots:
-            latest = self.verdict(name)
-            why = f": {latest.verdict_reason}" if latest else ""
-            return refused(reason=f"nothing of `{name}` is released{why}")
-        if not any(s.counts["passed"] for s in snapshots) and not spec.extract.allow_empty:
-            return refused(
-                snapshot=snapshots[-1].id,
-                reason="the released snapshot is empty (extract.allow_empty is not set)",
-            )
-        return load_snapshots(file, self.settings, self.ledger, snapshots)
+        if result.loaded:
+            self.publish_quarantine(name)
+        return result
 
     def verdict(self, name: str, partition: str = "") -> Snapshot | None:
         """The newest snapshot with its verdict, released or held."""
@@ -169,7 +160,30 @@ class Loom:
     def resolve(self, name: str, ids: Sequence[str], *, resolution: str, who: str | None = None) -> int:
         """Mark quarantined records as dealt with; gives how many were open."""
         self._known(name)
-        return self.ledger.resolve(name, ids, resolution=resolution, who=who or _whoami())
+        number = self.ledger.resolve(name, ids, resolution=resolution, who=who or _whoami())
+        if name in self.project.files:
+            self.publish_quarantine(name)
+        return number
+
+    def publish_quarantine(self, name: str) -> int:
+        """Bring the table of ``load.quarantine`` up to date; without one nothing is done. Gives how many
+        records had changed. Raises Misconfigured or Transient when it cannot be written."""
+        spec = self.spec(name)
+        if spec.load.quarantine is None:
+            return 0
+        from loom_dagster.assembly.quarantine_table import publish_quarantine
+
+        return publish_quarantine(spec, self.settings, self.ledger, self.releases, now=self.clock.now())
+
+    def _with_quarantine(self, outcome: Outcome) -> Outcome:
+        """The run has ended; a table that cannot be written does not undo it, and is not hidden either."""
+        try:
+            if not outcome.trial:
+                self.publish_quarantine(outcome.pipeline)
+        except LoomError as error:
+            said = f"the quarantine's table was not written: {error.sentence()}"
+            return replace(outcome, stopped_by=outcome.stopped_by or said)
+        return outcome
 
     def answers(self) -> AnswerLog:
         """The answer store, opened; the caller closes it."""
@@ -208,12 +222,12 @@ class Loom:
     def watermark(self, name: str) -> WatermarkRow | None:
         """How far an incremental pipeline has come with its source. Raises Misconfigured for an unknown name."""
         self._known(name)
-        return self.ledger.watermark(name)
+        return self.ledger.watermarks.get(name)
 
     def _watermark(self, name: str) -> Watermark | None:
         if self.spec(name).extract.incremental is None:
             return None
-        row = self.ledger.watermark(name)
+        row = self.ledger.watermarks.get(name)
         return None if row is None else row.watermark
 
     def _known(self, name: str) -> None:

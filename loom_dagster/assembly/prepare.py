@@ -16,6 +16,7 @@ from loom_dagster.assembly.model_problems import check_models
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.places import destination_place, place_at
 from loom_dagster.assembly.prepared import Prepared
+from loom_dagster.assembly.quarantine_table import quarantine_place
 from loom_dagster.errors import LoomError, Misconfigured, Problem
 from loom_dagster.evaluate import check_evaluators
 from loom_dagster.extract import Source, open_source
@@ -25,7 +26,7 @@ from loom_dagster.prompts import Prompt, check_value, compile_prompt
 from loom_dagster.release import Releases, check_columns
 from loom_dagster.settings import RunOptions, Settings
 from loom_dagster.spec import PipelineFile, load_mode
-from loom_dagster.spec.models import FieldSpec, Pipeline
+from loom_dagster.spec.models import FieldSpec, Load, Pipeline
 from loom_dagster.transform import OutputSchema, check_key_fields
 from loom_dagster.watermark import Watermark
 
@@ -70,6 +71,10 @@ def prepare(
         _check_source(ready)
     place = destination_place(spec, settings)
     found.extend(check_destination(spec.load, place, where=lambda *loc: where("load", *loc)))
+    quarantined = quarantine_place(spec, settings)
+    if quarantined is not None:
+        load = Load(destination=quarantined.uri)
+        found.extend(check_destination(load, quarantined, where=lambda *loc: where("load", "quarantine")))
     return ready
 
 

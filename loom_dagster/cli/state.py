@@ -67,7 +67,7 @@ def set_(
     known = loom.watermark(name)
     as_text = known is not None and isinstance(known.watermark.cursor, str)
     cursor = value if as_text else typed(value)
-    loom.ledger.set_watermark(name, Watermark(cursor=cursor), who=who())
+    loom.ledger.watermarks.set(name, Watermark(cursor=cursor), who=who())
     if as_json:
         emit({"pipeline": name, "watermark": Watermark(cursor=cursor).as_dict()})
     else:
@@ -79,7 +79,7 @@ def set_(
 @app.command()
 def reset(name: Name, project: ProjectDir = None, as_json: AsJson = False) -> int:
     """Forget the watermark: the next run reads everything."""
-    was = _incremental(project, name).ledger.reset_watermark(name)
+    was = _incremental(project, name).ledger.watermarks.reset(name)
     if as_json:
         emit({"pipeline": name, "reset": was})
     else:

@@ -13,7 +13,7 @@ from typing import Any, Self
 from sqlalchemy import select
 
 from loom_dagster.clock import Clock, SystemClock
-from loom_dagster.ledger import leases, quarantine, runs, snapshots, watermarks
+from loom_dagster.ledger import leases, quarantine, runs, snapshots
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.migrations import migrate
 from loom_dagster.ledger.rows import (
@@ -24,13 +24,12 @@ from loom_dagster.ledger.rows import (
     RunRow,
     SnapshotRow,
     VersionRow,
-    WatermarkRow,
 )
 from loom_dagster.ledger.shares import LimitShares
 from loom_dagster.ledger.spend import Stored
 from loom_dagster.ledger.spend_log import SpendLog
 from loom_dagster.ledger.tables import evaluations, run_metrics, versions
-from loom_dagster.watermark import Watermark
+from loom_dagster.ledger.watermarks import Watermarks, advance
 
 __all__ = ["Ledger"]
 
@@ -240,10 +239,10 @@ class Ledger:
 
     # --- watermarks
 
-    def watermark(self, pipeline: str, partition: str = "") -> WatermarkRow | None:
-        """How far the pipeline has come with its source; None before its first load."""
-        with self._database.reading() as connection:
-            return watermarks.read(connection, pipeline, partition)
+    @property
+    def watermarks(self) -> Watermarks:
+        """How far pipelines have come with their sources."""
+        return Watermarks(self._database, self._clock)
 
     def loaded(self, pipeline: str, run_id: str, *, refused: Sequence[IndexRow] = ()) -> None:
         """The snapshot of a run is in its destination, but for ``refused`` rows: its watermark counts."""
@@ -253,19 +252,7 @@ class Ledger:
             slot = (connection, pipeline, row.partition)
             quarantine.settle_loads(*slot, run_id, {r.record_id for r in refused}, now)
             quarantine.index(*slot, run_id, refused, now=now)
-            watermarks.advance(connection, row, now)
-
-    def set_watermark(self, pipeline: str, watermark: Watermark, *, who: str, partition: str = "") -> None:
-        """By a person's word. Raises Misconfigured (kind ``lease``) while a run is going on."""
-        with self._database.writing() as connection:
-            leases.refuse_if_taken(connection, pipeline, partition, now := self._clock.now())
-            watermarks.write(connection, pipeline, partition, watermark, by=who, now=now)
-
-    def reset_watermark(self, pipeline: str, partition: str = "") -> bool:
-        """The next run reads everything; whether there was one. Raises like ``set_watermark``."""
-        with self._database.writing() as connection:
-            leases.refuse_if_taken(connection, pipeline, partition, self._clock.now())
-            return watermarks.reset(connection, pipeline, partition)
+            advance(connection, row, now)
 
     # --- quarantine
 

@@ -266,7 +266,7 @@ def test_two_runs_at_once_are_one_run_and_a_refusal(project: Project, reviews: R
     with pytest.raises(Misconfigured, match="another run of classify is going on"):
         Loom.open(project.root, {}).run("classify")
     with pytest.raises(Misconfigured, match="another run of classify is going on"):
-        Loom.open(project.root, {}).ledger.reset_watermark("classify")
+        Loom.open(project.root, {}).ledger.watermarks.reset("classify")
     loom.ledger.leave_run(holding)
     loom.ledger.close()
 
