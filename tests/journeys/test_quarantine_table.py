@@ -41,7 +41,7 @@ def test_the_table_has_every_failure_and_what_became_of_it(project: Project) -> 
         assert 1 < len(failed) < 12
         table = rows(project)
         assert set(table) == failed
-        first = table[sorted(failed)[0]]
+        first = table[min(failed)]
         assert json.loads(first["record"]) == {"id": first["record_id"], "text": TEXTS[first["record_id"]]}
         assert (first["pipeline"], first["stage"], first["kind"]) == ("classify", "transform", "refused")
         assert first["resolved_at"] is None and first["quarantined_at"] is not None
