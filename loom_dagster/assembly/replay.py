@@ -34,6 +34,7 @@ def replay(
     name = ready.spec.name
     incremental = ready.spec.extract.incremental is not None
     snapshot = _newest(name, materials.releases, ledger)
+    _refuse_refused(name, ledger, ids or ())
     rows = _rows(name, materials.releases, ledger, ids) if incremental else rows_for_retry(snapshot, ids)
     if not rows.ids:
         raise Misconfigured(
@@ -84,6 +85,18 @@ def _newest(name: str, releases: Releases, ledger: Ledger) -> Snapshot:
             fix=f"finish it first: loom run {name}",
         )
     return snapshot
+
+
+def _refuse_refused(name: str, ledger: Ledger, ids: Sequence[str]) -> None:
+    """Rows that a destination refused passed every judge: asking the model again would change nothing."""
+    entries = ledger.quarantine(name, "", ids=ids, unresolved=True) if ids else []
+    refused = [entry for entry in entries if entry.stage == "load"]
+    if refused:
+        raise Misconfigured(
+            f"refused by the destination, not by a judge: {', '.join(e.record_id for e in refused[:5])}",
+            why=refused[0].reason,
+            fix=f"change the table so that it takes them, then: loom load {name}",
+        )
 
 
 def _rows(name: str, releases: Releases, ledger: Ledger, ids: Sequence[str] | None) -> Replay:
