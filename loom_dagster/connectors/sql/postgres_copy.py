@@ -1,0 +1,210 @@
+"""PostgreSQL as a source: Arrow batches through COPY, of which the server's part takes longer than ours.
+
+COPY takes no parameters. So values travel, bound, into settings of the transaction, and the statement reads
+them from there as the types that the server itself infers for them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy.dialects.postgresql.base import PGDialect
+
+from loom_dagster.connections import Connection
+from loom_dagster.connectors.contract import Chunk, Scalar, Unreadable
+from loom_dagster.connectors.sql.engines import asking, libpq_url
+from loom_dagster.connectors.sql.postgres_types import PostgresColumn, postgres_column, selected
+from loom_dagster.connectors.sql.selection import Selection
+from loom_dagster.errors import Misconfigured
+
+__all__ = ["PostgresReader"]
+
+_DIALECT = PGDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+_BATCH_BYTES = 4 << 20
+_COPY, _HINT = "adbc.postgresql.use_copy", "adbc.postgresql.batch_size_hint_bytes"
+_SETTINGS = {
+    "default_transaction_read_only": "on",
+    "statement_timeout": "0",  # a reader that is slow to take rows is no slow query
+    "synchronize_seqscans": "off",  # the order of two readings
+    "TimeZone": "UTC",
+    "DateStyle": "ISO",
+}
+_WRONG_TYPE = ("42", "22")  # SQLSTATE classes: no such operator, not a value of that type
+
+
+class PostgresReader:
+    """``what`` begins each message about what goes wrong: customers/reviews cannot be read."""
+
+    def __init__(self, connection: Connection, what: str) -> None:
+        self._connection, self._what = connection, what
+        self._columns: dict[str, PostgresColumn] = {}
+
+    def describe(self, selection: Selection) -> pa.Schema:
+        selection = replace(selection, window=None, order=(), after=())
+        with self._transaction(selection) as (connection, cursor):
+            written = _bound(connection, cursor, selection, ())
+            cursor.execute(_compiled(selection.statement((), written=written.__getitem__, limit=0))[0])
+            found = [postgres_column(field) for field in cursor.fetch_record_batch().schema]
+        self._columns = {column.name: column for column in found}
+        return pa.schema([pa.field(column.name, column.type) for column in found])
+
+    def read(self, selection: Selection, schema: pa.Schema, rows: int) -> Iterator[Chunk]:
+        columns, names = [self._columns[name] for name in schema.names], list(self._columns)
+        with self._transaction(selection) as (connection, cursor):
+            written = _bound(connection, cursor, selection, names)
+            statement = selection.statement(
+                names, columns=lambda source: selected(columns, source), written=written.__getitem__
+            )
+            cursor.adbc_statement.set_options(**{_HINT: str(_BATCH_BYTES)})
+            with self._patiently(cursor):
+                cursor.execute(_compiled(statement)[0])
+                batches = cursor.fetch_record_batch()
+            while True:
+                with self._patiently(cursor):
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                for at in range(0, batch.num_rows, rows):
+                    yield _chunk(batch.slice(at, rows), columns, schema)
+
+    @contextmanager
+    def _transaction(self, selection: Selection) -> Iterator[tuple[Any, Any]]:
+        try:
+            import adbc_driver_postgresql.dbapi as adbc  # a driver is loaded when it is needed
+        except ImportError as error:
+            raise Misconfigured(
+                "PostgreSQL needs a driver that is not installed", fix="pip install 'loom-dagster[postgres]'"
+            ) from error
+        settings = dict(_SETTINGS, lock_timeout=str(round(self._connection.query_timeout * 1000)))
+        if not selection.order:  # several workers give their rows in no order
+            settings["max_parallel_workers_per_gather"] = "0"
+        with (
+            asking(self._connection, self._what),
+            closing(adbc.connect(libpq_url(self._connection, settings))) as connection,
+            closing(connection.cursor()) as cursor,
+        ):
+            yield connection, cursor
+
+    @contextmanager
+    def _patiently(self, cursor: Any) -> Iterator[None]:
+        """Waits for the server for as long as a query may take; how long our own side takes is not counted."""
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            with suppress(Exception):  # it has just ended
+                cursor.adbc_cancel()
+
+        timer = threading.Timer(self._connection.query_timeout, give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except Exception as error:
+            if not late.is_set():
+                raise
+            raise Misconfigured(
+                self._what,
+                why=f"no rows came for {self._connection.query_timeout:g} seconds",
+                fix=f"raise `query_timeout` of connection `{self._connection.name}`, or ask for less",
+                kind="query_timeout",
+            ) from error
+        finally:
+            timer.cancel()
+
+
+def _bound(connection: Any, cursor: Any, selection: Selection, names: Sequence[str]) -> dict[str, str]:
+    """How each value stands in the statement, after it was given to the transaction."""
+    values = selection.values
+    if not values:
+        return {}
+    types = _inferred(connection, cursor, selection, names)
+    types = {name: kind.replace(":", "\\:") for name, kind in types.items()}  # as ``text`` wants it
+    written = {}
+    for name, value in values.items():
+        if value is None:
+            written[name] = f"CAST(NULL AS {types[name]})"
+            continue
+        cursor.execute("SELECT set_config($1, $2, true)", (f"loom.{name}", _text(value)))
+        cursor.fetchall()
+        written[name] = f"CAST(current_setting('loom.{name}') AS {types[name]})"
+    return written
+
+
+def _inferred(
+    connection: Any, cursor: Any, selection: Selection, names: Sequence[str]
+) -> Mapping[str, str]:
+    """The type of each value where it stands: its own, else what the server makes of the place."""
+    values = selection.values
+    statement, order = _compiled(selection.statement(names, limit=0))
+    first: Exception | None = None
+    for hints in (_HINTS, {}):
+        types = ", ".join(_hint(values[name], hints) for name in order)
+        try:
+            cursor.adbc_statement.set_options(**{_COPY: "false"})
+            cursor.execute(f"PREPARE loom ({types}) AS {statement}")
+            cursor.execute(
+                "SELECT parameter_types::text[] AS types FROM pg_prepared_statements WHERE name = 'loom'"
+            )
+            [found] = cursor.fetchall()
+            return dict(zip(order, found[0], strict=True))
+        except Exception as error:
+            if not str(getattr(error, "sqlstate", None) or "").startswith(_WRONG_TYPE):
+                raise
+            first = first or error
+            connection.rollback()
+        finally:
+            cursor.adbc_statement.set_options(**{_COPY: "true"})
+    assert first is not None  # noqa: S101 - one of the two ways ended
+    raise first
+
+
+_HINTS: Mapping[type, str] = {
+    bool: "boolean",
+    int: "bigint",
+    float: "double precision",
+    Decimal: "numeric",
+    date: "date",
+}
+
+
+def _hint(value: Scalar, hints: Mapping[type, str]) -> str:
+    if isinstance(value, datetime) and hints:
+        return "timestamp" if value.tzinfo is None else "timestamptz"
+    return hints.get(type(value), "unknown")
+
+
+def _text(value: Scalar) -> str:
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    return value.isoformat(" ") if isinstance(value, datetime) else str(value)
+
+
+def _compiled(statement: Any) -> tuple[str, list[str]]:
+    compiled = statement.compile(dialect=_DIALECT)
+    return compiled.string, list(compiled.positiontup or ())
+
+
+def _chunk(batch: pa.RecordBatch, columns: Sequence[PostgresColumn], schema: pa.Schema) -> Chunk:
+    marks = batch.column(len(columns))
+    unreadable = []
+    if marks.null_count < len(marks):
+        for offset, mark in enumerate(marks.to_pylist()):
+            if mark is not None:
+                number, _, raw = mark.partition(" ")
+                reason = f"column `{columns[int(number)].name}` holds what a {schema.field(int(number)).type} cannot be"
+                unreadable.append(Unreadable(offset=offset, raw=raw, reason=reason))
+        batch = batch.filter(pc.is_null(marks))
+    arrays = [
+        array if array.type == field.type else pc.cast(array, field.type)
+        for array, field in zip(batch.columns, schema, strict=False)
+    ]
+    return Chunk(table=pa.RecordBatch.from_arrays(arrays, schema=schema), unreadable=unreadable)
