@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loom_dagster.connectors import Scalar, Window
+from loom_dagster.connectors.sql.query import placeholders
 from loom_dagster.errors import Misconfigured
 from loom_dagster.settings import RunOptions
 from loom_dagster.spec.models import Pipeline
@@ -27,11 +28,21 @@ class Start:
     increment: bool = False
 
 
-def start_of(spec: Pipeline, options: RunOptions, watermark: Watermark | None) -> Start:
-    """``execution_date`` is the watermark less the lag, else what ``--param`` says. Raises Misconfigured."""
-    values: dict[str, Scalar] = {f"params.{name}": typed(text) for name, text in options.params.items()}
-    if _DATE in options.params:
-        values[_DATE] = typed(options.params[_DATE])
+def start_of(
+    spec: Pipeline, options: RunOptions, watermark: Watermark | None, *, validating: bool = False
+) -> Start:
+    """``execution_date`` is the watermark less the lag, else what ``--param`` says. ``validating``: a value
+    that is not known yet is null. Raises Misconfigured."""
+    asked = placeholders(spec.extract.query) if spec.extract.query else ()
+    values: dict[str, Scalar] = dict.fromkeys(asked) if validating else {}
+    for name, text in options.params.items():
+        placeholder = _DATE if name == _DATE else f"params.{name}"
+        if placeholder not in asked:
+            raise Misconfigured(
+                f"nothing in `{spec.name}` takes the parameter `{name}`",
+                fix=f"leave --param {name} out, or write {{{{ {placeholder} }}}} into `extract.query`",
+            )
+        values[placeholder] = typed(text)
     incremental = spec.extract.incremental
     if incremental is None or watermark is None or options.full_refresh:
         return Start(values=values)
