@@ -58,10 +58,10 @@ class Loom:
 
     @functools.cached_property
     def ledger(self) -> Ledger:
-        from loom_dagster.ledger import Ledger
+        from loom_dagster.ledger import Ledger, ledger_address
 
         self._make_state()
-        return Ledger(self.settings.state_dir / "ledger.sqlite")
+        return Ledger(ledger_address(self.settings))
 
     @functools.cached_property
     def releases(self) -> Releases:

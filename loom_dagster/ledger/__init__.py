@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from loom_dagster.ledger.address import ledger_address
 from loom_dagster.ledger.rows import (
     Budgets,
     BudgetUse,
@@ -38,6 +39,7 @@ __all__ = [
     "SpendLog",
     "VersionRow",
     "WatermarkRow",
+    "ledger_address",
 ]
 
 _LATE = {"AnswerLog": "answers", "Ledger": "ledger", "SpendLog": "spend_log"}

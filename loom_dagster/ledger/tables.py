@@ -14,6 +14,7 @@ from loom_dagster.records import to_json
 
 __all__ = [
     "evaluations",
+    "last_writes",
     "leases",
     "limit_shares",
     "metadata",
@@ -60,7 +61,7 @@ metadata = MetaData()
 schema_version = Table(
     "schema_version",
     metadata,
-    Column("version", Integer, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
     Column("applied_at", Moment, nullable=False),
 )
 
@@ -217,4 +218,12 @@ watermarks = Table(
     Column("watermark", Json, nullable=False),
     Column("moved_at", Moment, nullable=False),
     Column("moved_by", String, nullable=False),
+)
+
+last_writes = Table(
+    "last_writes",
+    metadata,
+    Column("writer", String, primary_key=True),
+    Column("mark", String, nullable=False),
+    Column("written_at", Moment, nullable=False),
 )

@@ -150,5 +150,5 @@ def test_a_url_may_be_given_and_only_what_is_there_is_promised(tmp_path):
     with Ledger(f"sqlite:///{tmp_path}/l.sqlite") as ledger:
         assert ledger.runs() == []
     with pytest.raises(Misconfigured, match="only be a SQLite") as told:
-        Ledger("postgresql://me:hush@db/loom")
+        Ledger("mysql://me:hush@db/loom")
     assert "hush" not in str(told.value)
