@@ -31,6 +31,10 @@ def ledger_address(settings: Settings) -> Path | str:
     if match["rest"].strip("/") != schema or "/" in schema or "?" in schema:
         raise _unreadable()
     connection = connection_of(match["server"], settings.connections)
+    if not _SETTING.fullmatch(connection.url):
+        raise Misconfigured(
+            f"connection `{connection.name}` is no Postgres, which the ledger needs", kind="ledger"
+        )
     given = {"schema": schema} if schema else {}
     if "connect_timeout=" not in connection.url:
         given["connect_timeout"] = str(

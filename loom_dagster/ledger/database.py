@@ -6,11 +6,11 @@ go away and come back: ``read`` and ``write`` wait for it, and what they were gi
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,6 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, delete, insert, make_url, select, update
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from loom_dagster.connections import redacted
 from loom_dagster.errors import Misconfigured
 from loom_dagster.ledger.postgres import make_schema, postgres_engine, schema_of
 from loom_dagster.ledger.sqlite import sqlite_engine
@@ -48,7 +47,8 @@ class Database:
         """``where``: a path, ``sqlite:///PATH``, or ``postgresql://USER:PASSWORD@HOST/DATABASE?schema=NAME``."""
         url = _url(where)
         self.schema: str | None = None
-        self._secrets = {url.password or "", quote(url.password or "", safe="")} - {""}
+        words = {str(url.password or ""), str(url.query.get("password", ""))}
+        self._secrets = (words | {quote(word, safe="") for word in words}) - {""}
         self._id = uuid.uuid4().hex
         match url.get_backend_name():
             case "sqlite" if url.database:
@@ -60,7 +60,7 @@ class Database:
                     raise self._unusable(error) from error
             case "postgres" | "postgresql":
                 self.schema = schema_of(url)
-                self.name = f"{redacted(str(where))}, schema {self.schema}"
+                self.name = f"{_shown(url)}, schema {self.schema}"
                 self._fix = (
                     "check that the server is up, the user, the password, and its rights in the schema"
                 )
@@ -68,17 +68,17 @@ class Database:
             case _:
                 raise Misconfigured(
                     "the ledger can only be a SQLite file or on Postgres",
-                    where=redacted(str(where)),
+                    where=_shown(url),
                     kind="ledger",
                 )
 
-    @contextmanager
+    @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the ledger."""
         with self._transaction(write=False) as connection:
             yield connection
 
-    @contextmanager
+    @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that nobody else writes during; all of it happens, or nothing."""
         with self._transaction(write=True) as connection:
@@ -119,7 +119,7 @@ class Database:
         if self.schema is not None:
             make_schema(connection, self.schema)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
         connected = False
         try:
@@ -168,9 +168,18 @@ def _patiently(attempt: Callable[[], _T]) -> _T:
 
 
 def _url(where: Path | str) -> URL:
-    if isinstance(where, str) and "://" in where:
-        try:
+    if not isinstance(where, str) or "://" not in where:
+        return URL.create("sqlite", database=str(where))
+    with contextlib.suppress(ArgumentError, ValueError):
+        if where.count("@") < 2:  # else a part of the password would be taken for the host, and shown
             return make_url(where)
-        except (ArgumentError, ValueError) as error:
-            raise Misconfigured("the ledger's URL cannot be read", why="it is not a database URL") from error
-    return URL.create("sqlite", database=str(where))
+    raise Misconfigured(
+        "the ledger's URL cannot be read",
+        fix="write postgresql://USER:PASSWORD@HOST/DATABASE, with special characters of the password as %40",
+        kind="ledger",
+    )
+
+
+def _shown(url: URL) -> str:
+    """Without password and parameters."""
+    return URL.create(url.drivername, url.username, None, url.host, url.port, url.database).render_as_string()
