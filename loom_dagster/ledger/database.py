@@ -50,6 +50,7 @@ class Database:
         words = {str(url.password or ""), str(url.query.get("password", ""))}
         self._secrets = (words | {quote(word, safe="") for word in words}) - {""}
         self._id = uuid.uuid4().hex
+        self._given_up = False  # waited in vain: nobody waits again before the server is back
         match url.get_backend_name():
             case "sqlite" if url.database:
                 self.name = url.database
@@ -91,7 +92,7 @@ class Database:
             with self.reading() as connection:
                 return work(connection)
 
-        return _patiently(attempt)
+        return self._patiently(attempt)
 
     def write(self, work: Callable[[Connection], _T]) -> _T:
         """``work`` in a transaction that writes, again when it did not commit because the connection was lost.
@@ -109,7 +110,7 @@ class Database:
                     self._mark(connection, mark)
             return done[0]
 
-        return _patiently(attempt)
+        return self._patiently(attempt)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -137,6 +138,22 @@ class Database:
             why = why.replace(secret, "***")
         return kind("the ledger cannot be used", where=self.name, why=why, fix=self._fix, kind="ledger")
 
+    def _patiently(self, attempt: Callable[[], _T]) -> _T:
+        patience = 0.0 if self._given_up else _PATIENCE
+        began, pause = time.monotonic(), _FIRST_PAUSE
+        while True:
+            try:
+                done = attempt()
+            except _Away:
+                if time.monotonic() - began + pause > patience:
+                    self._given_up = True
+                    raise
+            else:
+                self._given_up = False
+                return done
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
     @property
     def _writer(self) -> str:
         """One thread: its transactions follow each other."""
@@ -153,18 +170,6 @@ class Database:
         if connection.execute(mine).rowcount == 0:
             connection.execute(delete(last_writes).where(last_writes.c.written_at < now - _KEPT))
             connection.execute(insert(last_writes).values(writer=self._writer, **values))
-
-
-def _patiently(attempt: Callable[[], _T]) -> _T:
-    began, pause = time.monotonic(), _FIRST_PAUSE
-    while True:
-        try:
-            return attempt()
-        except _Away:
-            if time.monotonic() - began + pause > _PATIENCE:
-                raise
-        time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _url(where: Path | str) -> URL:

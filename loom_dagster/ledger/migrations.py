@@ -87,7 +87,7 @@ _WATERMARKS: Step = (
         moved_at VARCHAR NOT NULL, moved_by VARCHAR NOT NULL, PRIMARY KEY (pipeline, partition))""",
 )
 
-_LAST_WRITES: Step = (
+_LAST_WRITES: Step = (  # whether a commit came through, which only a server makes one ask
     """CREATE TABLE last_writes (
         writer VARCHAR NOT NULL PRIMARY KEY, mark VARCHAR NOT NULL, written_at VARCHAR NOT NULL)""",
 )

@@ -16,7 +16,7 @@ from loom_dagster.records import digest
 
 __all__ = ["make_schema", "postgres_engine", "schema_of"]
 
-_LOCK_MS = 30_000
+_LOCK_MS = 120_000  # another run may be writing a long quarantine
 _FROZEN_MS = 60_000  # a process that is stopped within a transaction loses it, and its lock, after this
 
 _ARGUMENTS: dict[str, str | int] = {

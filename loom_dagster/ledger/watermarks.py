@@ -25,8 +25,7 @@ class Watermarks:
 
     def get(self, pipeline: str, partition: str = "") -> WatermarkRow | None:
         """None before the first load. Raises Misconfigured (kind ``ledger``) for one that cannot be read."""
-        with self._database.reading() as connection:
-            return _read(connection, pipeline, partition)
+        return self._database.read(lambda connection: _read(connection, pipeline, partition))
 
     def set(
         self,
@@ -39,15 +38,22 @@ class Watermarks:
     ) -> None:
         """By a person's word. Raises Misconfigured (kind ``lease``) while a run is going on."""
         now = self._clock.now()
-        with self._database.writing() as connection:
+
+        def work(connection: Connection) -> None:
             refuse_if_taken(connection, pipeline, partition, now)
             _write(connection, pipeline, partition, watermark, by=who, now=at or now)
 
+        self._database.write(work)
+
     def reset(self, pipeline: str, partition: str = "") -> bool:
         """The next run reads everything; whether there was a watermark. Raises like ``set``."""
-        with self._database.writing() as connection:
-            refuse_if_taken(connection, pipeline, partition, self._clock.now())
+        now = self._clock.now()
+
+        def work(connection: Connection) -> bool:
+            refuse_if_taken(connection, pipeline, partition, now)
             return bool(connection.execute(delete(watermarks).where(*_slot(pipeline, partition))).rowcount)
+
+        return self._database.write(work)
 
 
 def advance(connection: Connection, row: SnapshotRow, now: datetime) -> None:

@@ -39,11 +39,6 @@ def by_line(line, clock):
         yield opened
 
 
-@pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr(database, "_PATIENCE", 0.3)
-
-
 def nothing_stored(key, since):
     return None
 
@@ -134,13 +129,16 @@ def test_a_read_that_breaks_off_is_read_again(by_line, line):
     assert line.broken == 1
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_server_that_stays_away_is_told_without_its_password(postgres, ledger):
+def test_a_server_that_stays_away_is_told_without_its_password(postgres, ledger, monkeypatch):
     run = ledger.begin_run("reviews", "", "f")
+    monkeypatch.setattr(database, "_PATIENCE", 0.3)
     postgres.stop(FAST)
     try:
         with pytest.raises(Misconfigured) as told:
             ledger.heartbeat(run)
+        monkeypatch.setattr(database, "_PATIENCE", 1e9)
+        with pytest.raises(Misconfigured):
+            ledger.leave_run(run)  # at once: it was waited for
     finally:
         postgres.start()
     assert told.value.kind == "ledger"

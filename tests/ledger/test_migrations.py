@@ -140,6 +140,17 @@ def test_a_process_that_waited_for_another_does_not_repeat_its_steps(path, clock
         database.close()
 
 
+@pytest.mark.service
+def test_texts_sort_by_their_bytes_whatever_the_servers_language(on_postgres):
+    with Ledger(on_postgres) as ledger, ledger._database.reading() as connection:
+        texts = connection.exec_driver_sql(
+            "SELECT DISTINCT collation_name FROM information_schema.columns"
+            " WHERE table_schema = current_schema() AND data_type = 'character varying'"
+            " AND table_name <> 'schema_version'"
+        )
+        assert texts.scalars().all() == ["C"]
+
+
 def test_the_file_is_set_up_for_several_readers_and_a_writer(tmp_path):
     with Ledger(tmp_path / "ledger.sqlite") as ledger, ledger._database.reading() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
