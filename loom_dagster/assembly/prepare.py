@@ -64,7 +64,11 @@ def prepare(
     if ready.models is not None:
         ready.model = ready.models.transform(ready.fields)
         ready.problems.extend(check_models(ready, environ))
-    started = _attempt(lambda: start_of(spec, options, watermark, validating=validating), where("extract", "incremental"), found)
+    started = _attempt(
+        lambda: start_of(spec, options, watermark, validating=validating),
+        where("extract", "incremental"),
+        found,
+    )
     ready.start = started or Start()
     ready.source = _open(ready, releases, scratch, validating=validating)
     if ready.source is not None:

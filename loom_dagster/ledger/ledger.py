@@ -251,12 +251,15 @@ class Ledger:
     def loaded(self, pipeline: str, run_id: str, *, refused: Sequence[IndexRow] = ()) -> None:
         """The snapshot of a run is in its destination, but for ``refused`` rows: its watermark counts."""
         now = self._clock.now()
-        with self._database.writing() as connection:
+
+        def work(connection: Connection) -> None:
             [row] = snapshots.list_snapshots(connection, pipeline, run_id=run_id)
             slot = (connection, pipeline, row.partition)
             quarantine.settle_loads(*slot, run_id, {r.record_id for r in refused}, now)
             quarantine.index(*slot, run_id, refused, now=now)
             advance(connection, row, now)
+
+        self._database.write(work)
 
     # --- quarantine
 

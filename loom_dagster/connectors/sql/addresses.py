@@ -70,7 +70,11 @@ def _refuse_parameters(place: Place) -> None:
 def _rooted(connection: Connection, root: Path) -> Connection:
     """A file that a connection's URL names is relative to the project, wherever the process was started."""
     match = re.match(r"^((?:sqlite|duckdb)(?:\+\w+)?:///)([^/:?][^?]*)(.*)$", connection.url)
-    return connection if match is None else replace(connection, url=f"{match[1]}{Path(root, match[2])}{match[3]}")
+    return (
+        connection
+        if match is None
+        else replace(connection, url=f"{match[1]}{Path(root, match[2])}{match[3]}")
+    )
 
 
 def _in_file(place: Place, path: str) -> Table:

@@ -52,7 +52,9 @@ class CursorReader:
             reading.append(result.cursor)
             while left != 0 and (found := result.fetchmany(rows if left is None else min(rows, left))):
                 left = None if left is None else left - len(found)
-                yield chunk_of([[row[at] for at in places] for row in found] if as_written else found, columns)
+                yield chunk_of(
+                    [[row[at] for at in places] for row in found] if as_written else found, columns
+                )
 
     def _bound(self, selection: Selection) -> dict[str, Any]:
         return {name: self._dialect.value(value) for name, value in selection.values.items()}

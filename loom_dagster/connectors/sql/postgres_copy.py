@@ -139,9 +139,7 @@ def _bound(connection: Any, cursor: Any, selection: Selection, names: Sequence[s
     return written
 
 
-def _inferred(
-    connection: Any, cursor: Any, selection: Selection, names: Sequence[str]
-) -> Mapping[str, str]:
+def _inferred(connection: Any, cursor: Any, selection: Selection, names: Sequence[str]) -> Mapping[str, str]:
     """The type of each value where it stands: its own, else what the server makes of the place."""
     values = selection.values
     statement, order = _compiled(selection.statement(names, limit=0))

@@ -78,7 +78,9 @@ def selected(columns: Sequence[PostgresColumn], rows: sa.FromClause) -> list[sa.
 
 def _numeric(name: str, modifier: int) -> PostgresColumn:
     precision, scale = (modifier - 4) >> 16 & 0xFFFF, modifier - 4 & 0x7FF
-    if modifier < 4 or precision > 38 or scale > precision:  # of no or of a rare size: as text, which is exact
+    if (
+        modifier < 4 or precision > 38 or scale > precision
+    ):  # of no or of a rare size: as text, which is exact
         return PostgresColumn(name=name, type=pa.string(), cast="text")
     kind = pa.decimal128(precision, scale)
     return PostgresColumn(name=name, type=kind, cast="text", unheld="{} = 'NaN'")

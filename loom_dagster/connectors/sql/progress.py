@@ -79,7 +79,9 @@ def _row(chunk: Chunk, at: int) -> str:
     index = _index(chunk, at)
     if index is None:
         return next(row.raw for row in chunk.unreadable if row.offset == at)
-    return str([column[index] for column in chunk.table.columns])  # as Arrow writes it: there are years beyond 9999
+    return str(
+        [column[index] for column in chunk.table.columns]
+    )  # as Arrow writes it: there are years beyond 9999
 
 
 def _behind(chunk: Chunk, count: int) -> Chunk:

@@ -93,9 +93,7 @@ class Selection:
         """The query in the language of ``text``, where a colon begins a name."""
         assert self.query is not None  # noqa: S101 - only asked for where there is one
         names = iter(range(len(self.query.names)))
-        return self.query.written(
-            lambda text: text.replace(":", "\\:"), lambda _: written(f"p{next(names)}")
-        )
+        return self.query.written(lambda text: text.replace(":", "\\:"), lambda _: written(f"p{next(names)}"))
 
     def _behind(self, columns: Sequence[Any], written: Written) -> Any:
         """Rows at or behind ``after`` in the order of these columns, of which only a single one may be null."""

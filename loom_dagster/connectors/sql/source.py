@@ -55,7 +55,9 @@ def _addressed(place: Place, extract: Extract) -> tuple[Table, Query | None]:
     if extract.query is not None:
         return table, parse_query(extract.query, _dialect(table))
     if not table.name:
-        raise Misconfigured(f"{table.uri} names no table", fix=f"{place.scheme}://{table.connection.name}/TABLE")
+        raise Misconfigured(
+            f"{table.uri} names no table", fix=f"{place.scheme}://{table.connection.name}/TABLE"
+        )
     return table, None
 
 
@@ -117,7 +119,9 @@ def _check_columns(names: Sequence[str], uri: str, wanted: Wanted) -> None:
     asked += [(cursor, "`extract.incremental.cursor`")] if cursor else []
     for name, where in asked:
         if name not in names:
-            raise Misconfigured(f"{uri} has no column `{name}`, which {where} names", fix=_nearest(name, names))
+            raise Misconfigured(
+                f"{uri} has no column `{name}`, which {where} names", fix=_nearest(name, names)
+            )
     for name in (*extract.key, *([cursor] if cursor else [])):
         if extract.columns and name not in extract.columns:
             raise Misconfigured(

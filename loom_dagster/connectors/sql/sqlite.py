@@ -30,7 +30,9 @@ def _columns(connection: sa.Connection, selection: Selection, values: Mapping[st
     unsure = [name for name, column in found.items() if column is None or pa.types.is_temporal(column.type)]
     stored = _stored(connection, selection, values, names, unsure)
     return [
-        column if column is not None and stored.get(name, set()) <= {"text"} else _as_stored(name, stored[name])
+        column
+        if column is not None and stored.get(name, set()) <= {"text"}
+        else _as_stored(name, stored[name])
         for name, column in found.items()
     ]
 
