@@ -7,8 +7,8 @@ them from there as the types that the server itself infers for them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -20,10 +20,10 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from loom_dagster.connections import Connection
 from loom_dagster.connectors.contract import Chunk, Scalar, Unreadable
-from loom_dagster.connectors.sql.engines import asking, libpq_url
+from loom_dagster.connectors.sql.engines import asking, libpq_url, translated
 from loom_dagster.connectors.sql.postgres_types import PostgresColumn, postgres_column, selected
 from loom_dagster.connectors.sql.selection import Selection
-from loom_dagster.errors import Misconfigured
+from loom_dagster.errors import LoomError, Misconfigured
 
 __all__ = ["PostgresReader"]
 
@@ -64,11 +64,12 @@ class PostgresReader:
                 names, columns=lambda source: selected(columns, source), written=written.__getitem__
             )
             cursor.adbc_statement.set_options(**{_HINT: str(_BATCH_BYTES)})
-            with self._patiently(cursor):
+            patience = _Patience(self._connection, self._what, cursor.adbc_cancel)
+            with patience.waiting():
                 cursor.execute(_compiled(statement)[0])
                 batches = cursor.fetch_record_batch()
             while True:
-                with self._patiently(cursor):
+                with patience.waiting():
                     batch = next(batches, None)
                 if batch is None:
                     return
@@ -86,39 +87,50 @@ class PostgresReader:
         settings = dict(_SETTINGS, lock_timeout=str(round(self._connection.query_timeout * 1000)))
         if not selection.order:  # several workers give their rows in no order
             settings["max_parallel_workers_per_gather"] = "0"
-        with (
-            asking(self._connection, self._what),
-            closing(adbc.connect(libpq_url(self._connection, settings))) as connection,
-            closing(connection.cursor()) as cursor,
-        ):
-            yield connection, cursor
+        with asking(self._connection, self._what):
+            connection = adbc.connect(libpq_url(self._connection, settings))
+            cursor = connection.cursor()
+            try:
+                yield connection, cursor
+            finally:
+                for part in (cursor, connection):
+                    with suppress(adbc.Error, OSError):  # what goes wrong here went wrong before
+                        part.close()
+
+
+class _Patience:
+    """Waits for the server for as long as a query may take; how long our own side takes is not counted."""
+
+    def __init__(self, connection: Connection, what: str, cancel: Callable[[], None]) -> None:
+        self._connection, self._what, self._cancel = connection, what, cancel
+        self._late = False
 
     @contextmanager
-    def _patiently(self, cursor: Any) -> Iterator[None]:
-        """Waits for the server for as long as a query may take; how long our own side takes is not counted."""
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            with suppress(Exception):  # it has just ended
-                cursor.adbc_cancel()
-
-        timer = threading.Timer(self._connection.query_timeout, give_up)
+    def waiting(self) -> Iterator[None]:
+        timer = threading.Timer(self._connection.query_timeout, self._give_up)
         timer.daemon = True
         timer.start()
         try:
             yield
-        except Exception as error:
-            if not late.is_set():
-                raise
-            raise Misconfigured(
-                self._what,
-                why=f"no rows came for {self._connection.query_timeout:g} seconds",
-                fix=f"raise `query_timeout` of connection `{self._connection.name}`, or ask for less",
-                kind="query_timeout",
-            ) from error
+        except (OSError, pa.ArrowException) as error:  # how the driver's words come in the middle of rows
+            raise self._told(error) from error
         finally:
             timer.cancel()
+
+    def _give_up(self) -> None:
+        self._late = True
+        with suppress(Exception):  # it has just ended
+            self._cancel()
+
+    def _told(self, error: Exception) -> LoomError:
+        if not self._late:
+            return translated(error, self._connection, self._what)
+        return Misconfigured(
+            self._what,
+            why=f"no rows came for {self._connection.query_timeout:g} seconds",
+            fix=f"raise `query_timeout` of connection `{self._connection.name}`, or ask for less",
+            kind="query_timeout",
+        )
 
 
 def _bound(connection: Any, cursor: Any, selection: Selection, names: Sequence[str]) -> dict[str, str]:

@@ -16,7 +16,8 @@ class Progress:
     """The rows that were given. A new reading begins at ``key``, the values that the last row has in ``order``
     (at the start, where there is no order or the last row has a null there), and passes over ``passed`` rows.
 
-    The last of those has to be the row that was given last: where rows came, went or moved meanwhile, it is not.
+    The last of those has to be the row that was given last: where rows came, went or moved meanwhile, it is not. What
+    stands between two of the same key, or before a row of a source without a key, is not compared.
     """
 
     def __init__(self, order: Sequence[str]) -> None:
@@ -27,30 +28,28 @@ class Progress:
 
     def given(self, chunk: Chunk) -> None:
         """``chunk`` was given, after all others."""
+        self._last = _row(chunk, chunk.rows - 1)
         key = self._key_at_end(chunk)
         if not key:
             self.passed += chunk.rows
-            self._last = _row(chunk, chunk.rows - 1)
             return
         same = 1
         while same < chunk.rows and self._key(chunk, chunk.rows - 1 - same) == key:
             same += 1
         self.passed = self.passed + same if key == self.key and same == chunk.rows else same
-        self.key, self._last = key, repr(key)
+        self.key = key
 
     def rest(self, chunks: Iterable[Chunk], what: str) -> Iterator[Chunk]:
         """What a new reading has beyond the rows that were given. Raises Transient where those are not the same."""
-        left, key, last = self.passed, self.key, self._last  # they change while the rest is given
+        left, last = self.passed, self._last  # they change while the rest is given
         for chunk in chunks:
             if not left:
                 yield chunk
                 continue
             count = min(left, chunk.rows)
             left -= count
-            if not left:
-                found = repr(self._key(chunk, count - 1)) if last == repr(key) else _row(chunk, count - 1)
-                if found != last:
-                    raise _changed(what)
+            if not left and _row(chunk, count - 1) != last:
+                raise _changed(what)
             if count < chunk.rows:
                 yield _behind(chunk, count)
         if left:

@@ -62,8 +62,8 @@ def _stored(
     found: dict[str, set[str]] = {}
     for name in asked:
         statement = selection.statement(
-            names, columns=lambda rows, name=name: [sa.func.typeof(rows.c[name]).distinct()]
-        )
+            names, columns=lambda rows, name=name: [sa.func.typeof(rows.c[name])]
+        ).distinct()
         found[name] = {row[0] for row in connection.execute(statement, dict(values))} & set(_STORED)
     return found
 
