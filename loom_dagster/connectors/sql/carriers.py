@@ -53,7 +53,8 @@ def staged_type(carrier: pa.DataType, dialect: str, collation: str | None = None
         return sa.TIMESTAMP(timezone=carrier.tz is not None)
     if carrier == pa.bool_():
         return sa.Boolean(create_constraint=False)
-    return {pa.int64(): sa.BigInteger(), pa.float64(): sa.Double(), pa.date32(): sa.Date()}[carrier]
+    numbers: dict[pa.DataType, TypeEngine[Any]] = {pa.int64(): sa.BigInteger(), pa.float64(): sa.Double()}
+    return numbers.get(carrier, sa.Date())
 
 
 def carried(batch: pa.RecordBatch, dialect: str) -> list[pa.Array]:

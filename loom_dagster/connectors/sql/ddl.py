@@ -23,7 +23,7 @@ class AddColumn(ExecutableDDLElement):
         self.table, self.column = table, column
 
 
-@compiles(AddColumn)  # type: ignore[untyped-decorator]
+@compiles(AddColumn)
 def _add_column(element: AddColumn, compiler: DDLCompiler, **_: Any) -> str:
     table = compiler.preparer.format_table(element.table)
     return f"ALTER TABLE {table} ADD COLUMN {compiler.get_column_specification(element.column)}"
@@ -38,7 +38,7 @@ class LockTable(ExecutableDDLElement):
         self.table = table
 
 
-@compiles(LockTable)  # type: ignore[untyped-decorator]
+@compiles(LockTable)
 def _lock_table(element: LockTable, compiler: DDLCompiler, **_: Any) -> str:
     return f"LOCK TABLE {compiler.preparer.format_table(element.table)} IN SHARE ROW EXCLUSIVE MODE"
 

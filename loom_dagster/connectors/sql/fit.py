@@ -37,7 +37,7 @@ def spelled(table: sa.Table, names: Sequence[str], dialect: str) -> dict[str, st
     """How the columns are spelled that are there: only PostgreSQL tells `Id` from `id`."""
     if dialect == "postgresql":
         return {name: name for name in names if name in table.c}
-    there = {column.name.lower(): column.name for column in table.c}
+    there = {str(column.name).lower(): column.name for column in table.c}
     if len({name.lower() for name in names}) < len(names):
         raise Misconfigured(
             f"two columns for {table.name} differ in upper and lower case only",

@@ -73,9 +73,12 @@ def found(connection: Connection, where: Table, schema: str | None) -> sa.Table 
     schema = None if schema is None else sa.quoted_name(schema, quote=True)
     if not inspector.has_table(name, schema=schema):
         return None
+    if connection.dialect.name == "sqlite":  # as it was made, in upper and lower case
+        same = [n for n in inspector.get_table_names() if n.lower() == where.name.lower()]
+        name = sa.quoted_name(same[0] if same else where.name, quote=True)
     columns = [
         sa.Column(
-            sa.quoted_name(c["name"], quote=True),
+            sa.quoted_name(_as_named(c["name"], connection), quote=True),
             c["type"],
             nullable=c["nullable"],
             info={"filled": _filled(c)},
@@ -124,6 +127,11 @@ def made(
     return Target(table=table, names=names, unique=unique)
 
 
+def _as_named(name: str, connection: Connection) -> str:
+    """What SQLAlchemy reads of MySQL has a backtick in a name still doubled."""
+    return name.replace("``", "`") if connection.dialect.name == "mysql" else name
+
+
 def _there(connection: Connection, where: Table, schema: str | None) -> sa.Table:
     table = found(connection, where, schema)
     if table is None:
@@ -155,4 +163,4 @@ def _unique(connection: Connection, table: sa.Table, key: set[str]) -> bool:
         }
         if index["unique"] and not index.get("expressions") and not any(options.values()):
             keys.append([*map(str, index["column_names"])])
-    return any(set(columns) == key for columns in keys)
+    return any({_as_named(column, connection) for column in columns} == key for columns in keys)

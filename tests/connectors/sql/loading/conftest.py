@@ -91,11 +91,10 @@ class Database:
             return [tuple(row) for row in done] if done.returns_rows else []
 
     def rows(self, columns: str = "id, v", table: str = "t") -> list[Any]:
-        return self.run(
-            f"SELECT {columns} FROM {table} ORDER BY 1, 2"
-            if "," in columns
-            else f"SELECT {columns} FROM {table} ORDER BY 1"
-        )
+        names = columns.split(", ")
+        first = ", ".join(str(n + 1) for n in range(min(2, len(names))) if names[n] in ("id", "v", "a", "b"))
+        chosen = ", ".join(f"`{name}`" for name in names)
+        return self.run(f"SELECT {chosen} FROM {table}" + (f" ORDER BY {first}" if first else ""))
 
 
 def _database(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Database:
