@@ -110,8 +110,9 @@ def open_source(
     """The source at ``place``, looked at as a whole: columns, key.
 
     ``from_pipeline``: it is the table of another pipeline, whose ``_loom_*`` columns are then lineage, not
-    input; without a key its records keep their ids. ``values``, ``window`` and ``known``: see ``Wanted``. Raises Misconfigured for all that can be known before
-    the first call.
+    input; without a key its records keep their ids. ``values``, ``window`` and ``known``: see
+    ``Wanted``. Raises Misconfigured for all that can be known before the first call, Transient where a
+    database is away.
     """
     batch_size = min(batch_size, _LARGEST_BATCH)
     wanted = Wanted(extract=extract, values=values or {}, window=window, rows=batch_size, known=known or {})

@@ -85,9 +85,9 @@ def in_utc(value: datetime) -> datetime:
 
 
 def text_of(value: Any) -> str:
-    """Of a value that is text, a number or something of the driver's own. Raises ValueError for bytes."""
+    """Of a value that is text, a number or something of the driver's own. Raises TypeError for bytes."""
     if isinstance(value, bytes):
-        raise ValueError("bytes are no text")
+        raise TypeError("bytes are no text")
     return value if isinstance(value, str) else str(value)
 
 

@@ -27,6 +27,12 @@ _DRIVERS = {
     "mariadb": "mysql+pymysql",  # one spelling of SQL for both
 }
 _EXTRAS = {"postgresql": "postgres", "mysql": "mysql", "duckdb": "duckdb"}
+# what Arrow's drivers put around the words of the database
+_DRIVERS_WORDS = re.compile(
+    r"^[A-Z_]+: |\[libpq\] |Failed to (?:execute|prepare) query(?: '.*?')?: |could not begin COPY: "
+    r"|Execution error \[\w+\]: |Query was: .*|\. SQLSTATE: \w+$",
+    re.DOTALL,
+)
 # SQLSTATE classes that pass by themselves: connection, resources, operator intervention, serialization
 _PASSING = ("08", "53", "57P", "40", "55P03")
 _PASSING_MYSQL = frozenset({1040, 1053, 1205, 1213, 2002, 2003, 2006, 2013, 2055})
@@ -188,5 +194,5 @@ def _safe(text: str, connection: Connection) -> str:
     hidden = [str(v) for k, v in make_url(connection.url).query.items() if "password" in k.lower()]
     for secret in (*connection.secrets, *hidden):
         text = text.replace(secret, "***")
-    text = re.sub(r"\[libpq\] |Query was: .*|\. SQLSTATE: \w+$", "", text, flags=re.DOTALL)
+    text = _DRIVERS_WORDS.sub("", text)
     return " ".join(text.split())[:500]

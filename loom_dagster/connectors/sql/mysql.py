@@ -77,17 +77,18 @@ def _boolean(value: Any) -> bool:
 
 
 def _date(value: Any) -> date | None:
-    return value if isinstance(value, date) else _zero(value)
+    return value if isinstance(value, date) else _none(value)
 
 
 def _moment(value: Any) -> datetime | None:
-    return value if isinstance(value, datetime) else _zero(value)
+    return value if isinstance(value, datetime) else _none(value)
 
 
-def _zero(value: Any) -> None:
+def _none(value: Any) -> Any:
     """A day that there is not, such as 0000-00-00: the driver leaves it as text."""
     if "-00" not in str(value):
         raise ValueError(f"{value} is no date")
+    return None
 
 
 def _duration(value: Any) -> str:

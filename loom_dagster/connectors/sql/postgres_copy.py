@@ -6,6 +6,7 @@ them from there as the types that the server itself infers for them.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -38,6 +39,7 @@ _SETTINGS = {
     "DateStyle": "ISO",
 }
 _WRONG_TYPE = ("42", "22")  # SQLSTATE classes: no such operator, not a value of that type
+_ANY_TYPE = "42P18"  # nothing tells which type is meant
 
 
 class PostgresReader:
@@ -61,7 +63,7 @@ class PostgresReader:
         with self._transaction(selection) as (connection, cursor):
             written = _bound(connection, cursor, selection, names)
             statement = selection.statement(
-                names, columns=lambda source: selected(columns, source), written=written.__getitem__
+                names, columns=lambda _: selected(columns), written=written.__getitem__
             )
             cursor.adbc_statement.set_options(**{_HINT: str(_BATCH_BYTES)})
             patience = _Patience(self._connection, self._what, cursor.adbc_cancel)
@@ -153,31 +155,42 @@ def _bound(connection: Any, cursor: Any, selection: Selection, names: Sequence[s
 
 def _inferred(connection: Any, cursor: Any, selection: Selection, names: Sequence[str]) -> Mapping[str, str]:
     """The type of each value where it stands: its own, else what the server makes of the place."""
+    from adbc_driver_manager import Error  # the driver is loaded by now
+
     values = selection.values
     statement, order = _compiled(selection.statement(names, limit=0))
-    first: Exception | None = None
-    for hints in (_HINTS, {}):
-        types = ", ".join(_hint(values[name], hints) for name in order)
+    own = [_own_type(values[name]) for name in order]
+    types, first = list(own), None
+    for _ in range(len(order) + 2):
         try:
-            cursor.adbc_statement.set_options(**{_COPY: "false"})
-            cursor.execute(f"PREPARE loom ({types}) AS {statement}")
-            cursor.execute(
-                "SELECT parameter_types::text[] AS types FROM pg_prepared_statements WHERE name = 'loom'"
-            )
-            [found] = cursor.fetchall()
-            return dict(zip(order, found[0], strict=True))
-        except Exception as error:
-            if not str(getattr(error, "sqlstate", None) or "").startswith(_WRONG_TYPE):
-                raise
-            first = first or error
+            return dict(zip(order, _prepared(cursor, statement, types), strict=True))
+        except Error as error:
+            state = str(getattr(error, "sqlstate", None) or "")
             connection.rollback()
-        finally:
-            cursor.adbc_statement.set_options(**{_COPY: "true"})
-    assert first is not None  # noqa: S101 - one of the two ways ended
-    raise first
+            number = re.search(
+                r"': [^\n]*\$(\d+)", str(error)
+            )  # the statement, and after it what is said of it
+            if state == _ANY_TYPE and number is not None:
+                types[int(number[1]) - 1] = "text"
+            elif state.startswith(_WRONG_TYPE) and first is None:
+                types, first = ["unknown"] * len(order), error
+            else:
+                raise (first or error) from None
+    raise first or LookupError("no types")
 
 
-_HINTS: Mapping[type, str] = {
+def _prepared(cursor: Any, statement: str, types: Sequence[str]) -> list[str]:
+    cursor.adbc_statement.set_options(**{_COPY: "false"})
+    try:
+        cursor.execute(f"PREPARE loom ({', '.join(types)}) AS {statement}")
+        cursor.execute("SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = 'loom'")
+        [[found]] = cursor.fetchall()
+        return list(found)
+    finally:
+        cursor.adbc_statement.set_options(**{_COPY: "true"})
+
+
+_TYPES: Mapping[type, str] = {
     bool: "boolean",
     int: "bigint",
     float: "double precision",
@@ -186,13 +199,13 @@ _HINTS: Mapping[type, str] = {
 }
 
 
-def _hint(value: Scalar, hints: Mapping[type, str]) -> str:
-    if isinstance(value, datetime) and hints:
+def _own_type(value: Scalar) -> str:
+    if isinstance(value, datetime):
         return "timestamp" if value.tzinfo is None else "timestamptz"
-    return hints.get(type(value), "unknown")
+    return _TYPES.get(type(value), "unknown")
 
 
-def _text(value: Scalar) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, bytes):
         return "\\x" + value.hex()
     return value.isoformat(" ") if isinstance(value, datetime) else str(value)

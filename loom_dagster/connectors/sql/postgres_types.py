@@ -60,18 +60,20 @@ def postgres_column(field: pa.Field) -> PostgresColumn:
     return PostgresColumn(name=field.name, type=pa.string(), cast="text")
 
 
-def selected(columns: Sequence[PostgresColumn], rows: sa.FromClause) -> list[sa.ColumnElement[Any]]:
-    """What is selected of ``rows`` for ``columns``, and after them a text: null, or for a row that cannot be
+def selected(columns: Sequence[PostgresColumn]) -> list[sa.ColumnElement[Any]]:
+    """What is selected for ``columns``, and after them a text: null, or for a row that cannot be
     held the number of the column and the row as JSON."""
-    found, unheld = [], []
+    found: list[sa.ColumnElement[Any]] = []
+    unheld: list[str] = []
     for at, column in enumerate(columns):
-        value = sa.literal_column(f"{ROWS}.{_quoted(column.name)}")
+        value = f"{ROWS}.{_quoted(column.name)}"
         if column.unheld:
             test = column.unheld.format(value)
             unheld.append(f"WHEN {test} THEN '{at} ' || CAST(to_jsonb({ROWS}) AS text)")
-            value = sa.literal_column(f"CASE WHEN {test} THEN NULL ELSE {value} END")
-        cast = f"CAST({value} AS {column.cast})" if column.cast else str(value)
-        found.append(sa.literal_column(cast).label(f"c{at}"))
+            value = f"CASE WHEN {test} THEN NULL ELSE {value} END"
+        if column.cast:
+            value = f"CAST({value} AS {column.cast})"
+        found.append(sa.literal_column(value).label(f"c{at}"))
     marker = f"CASE {' '.join(unheld)} END" if unheld else "NULL"
     return [*found, sa.literal_column(f"CAST({marker} AS text)").label("unheld")]
 

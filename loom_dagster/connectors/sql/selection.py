@@ -83,7 +83,7 @@ class Selection:
         return statement if most is None else statement.limit(sa.literal_column(str(int(most))))
 
     def _rows(self, names: Sequence[str], written: Written) -> sa.FromClause:
-        columns = [sa.column(name) for name in names]
+        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in names]
         if self.query is None:
             table = sa.table(self.table.name, *columns, schema=self.table.schema)
             return table.alias(ROWS)

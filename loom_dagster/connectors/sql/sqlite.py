@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, time
@@ -61,11 +62,13 @@ def _stored(
     """How the values of the columns ``asked`` for are stored. Reads all rows, if there are such columns."""
     found: dict[str, set[str]] = {}
     for name in asked:
-        statement = selection.statement(
-            names, columns=lambda rows, name=name: [sa.func.typeof(rows.c[name])]
-        ).distinct()
+        statement = selection.statement(names, columns=functools.partial(_kind_of, name)).distinct()
         found[name] = {row[0] for row in connection.execute(statement, dict(values))} & set(_STORED)
     return found
+
+
+def _kind_of(name: str, rows: sa.FromClause) -> list[sa.ColumnElement[Any]]:
+    return [sa.func.typeof(rows.c[name])]
 
 
 def _as_declared(name: str, declared: str) -> Column | None:
@@ -103,13 +106,13 @@ def _as_stored(name: str, stored: Collection[str]) -> Column:
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int):
-        raise ValueError(f"{value!r} is no whole number")
+        raise TypeError(f"{value!r} is no whole number")
     return value
 
 
 def _number(value: Any) -> float:
     if not isinstance(value, int | float):
-        raise ValueError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is no number")
     return float(value)
 
 

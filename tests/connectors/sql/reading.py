@@ -35,9 +35,16 @@ class Database:
 
     @contextmanager
     def open(
-        self, name: str = "reviews", *, values: Any = None, window: Any = None, rows: int = 8192, **extract: Any
+        self,
+        name: str = "reviews",
+        *,
+        values: Any = None,
+        window: Any = None,
+        rows: int = 8192,
+        **extract: Any,
     ) -> Iterator[Rows]:
-        scheme = self.connection.url.partition(":")[0]
+        kind = self.connection.url.partition(":")[0]
+        scheme = kind if kind in ("postgresql", "mysql", "sqlite") else "postgres"
         uri = f"{scheme}://shop/{name}" if name else f"{scheme}://shop"
         place = place_of(uri, self.root, connections={"shop": self.connection})
         wanted = Wanted(

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.service
 
 REVIEWS = (
     "CREATE TABLE reviews (id int PRIMARY KEY, text text, stars smallint, created_at timestamptz)",
-    "INSERT INTO reviews SELECT g, 'review ' || g, g % 5, timestamptz '2026-01-01 00:00Z' + g * interval '1 hour' "
-    "FROM generate_series(50, 1, -1) g",
+    "INSERT INTO reviews SELECT g, 'review ' || g, g % 5, timestamptz '2026-01-01 00:00Z' + g * interval '1 hour'"
+    + " FROM generate_series(50, 1, -1) g",
 )
 TYPES = """
     SELECT 1::smallint AS a, 2::int AS b, 3::bigint AS c, 1.5::real AS d, 2.5::float8 AS e, true AS f,
@@ -54,7 +54,7 @@ def test_types_stay_what_they_are(shop):
         "j": (pa.string(), "y  "),
         "k": (pa.string(), "z"),
         "l": (pa.date32(), date(2026, 2, 3)),
-        "m": (pa.timestamp("us"), datetime(2026, 2, 3, 4, 5, 6, 7)),
+        "m": (pa.timestamp("us"), datetime(2026, 2, 3, 4, 5, 6, 7)),  # noqa: DTZ001 - it has none
         "n": (pa.timestamp("us", "UTC"), datetime(2026, 2, 3, 2, 5, 6, tzinfo=UTC)),
         "o": (pa.time64("us"), time(4, 5, 6)),
         "p": (pa.string(), "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
@@ -132,7 +132,9 @@ def test_a_window_holds_whatever_the_query_says(shop):
     query = "SELECT * FROM reviews WHERE id < 4 OR id > 0"
     assert [row["id"] for row in shop.query(query, window=window)] == [4, 3]
     assert [row["id"] for row in shop.query(query, window=Window(column="id", start=49))] == [50, 49]
-    with pytest.raises(Misconfigured, match=r"no column `created`, which the window.*did you mean `created_at`"):
+    with pytest.raises(
+        Misconfigured, match=r"no column `created`, which the window.*did you mean `created_at`"
+    ):
         shop.rows(window=Window(column="created", start=1))
 
 
@@ -144,7 +146,14 @@ def test_a_moment_is_compared_with_any_kind_of_time(shop, kind, stored):
     start, end = datetime(2026, 1, 1, 3, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)
     assert len(shop.rows(window=Window(column="at", start=start, end=end))) == 1
     assert not shop.rows(window=Window(column="at", start=end))
-    assert len(shop.query("SELECT * FROM reviews WHERE at >= {{ execution_date }}", values={"execution_date": start})) == 1
+    assert (
+        len(
+            shop.query(
+                "SELECT * FROM reviews WHERE at >= {{ execution_date }}", values={"execution_date": start}
+            )
+        )
+        == 1
+    )
 
 
 def test_two_columns_of_one_name_are_refused(shop):
@@ -187,5 +196,7 @@ def test_nothing_can_be_changed_by_reading(shop):
 
 def test_a_query_that_takes_too_long_is_ended(postgres):
     shop = Database(postgres.database(), query_timeout=0.3)
-    with pytest.raises(Misconfigured, match=r"no rows came for 0.3 seconds \(raise `query_timeout` of connection"):
+    with pytest.raises(
+        Misconfigured, match=r"no rows came for 0.3 seconds \(raise `query_timeout` of connection"
+    ):
         shop.query("SELECT pg_sleep(60)")

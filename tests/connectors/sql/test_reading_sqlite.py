@@ -39,18 +39,20 @@ def test_declared_types(shop):
         "t": (pa.string(), "ünï"),
         "b": (pa.binary(), b"\x00\xff"),
         "day": (pa.date32(), date(2026, 2, 3)),
-        "at": (pa.timestamp("us"), datetime(2026, 2, 3, 4, 5, 6, 500000)),
+        "at": (pa.timestamp("us"), datetime(2026, 2, 3, 4, 5, 6, 500000)),  # noqa: DTZ001 - it has none
         "j": (pa.string(), "{}"),
         "x": (pa.float64(), 2.5),
     }
     assert kinds == {name: kind for name, (kind, _) in expected.items()}
     assert row == {name: value for name, (_, value) in expected.items()}
-    assert other["at"] == datetime(2026, 2, 3, 2, 5, 6)
+    assert other["at"] == datetime(2026, 2, 3, 2, 5, 6)  # noqa: DTZ001 - it has none
 
 
 def test_a_query_has_the_types_of_its_tables_and_of_its_values(shop):
     shop.run("CREATE TABLE reviews (id INTEGER PRIMARY KEY, ok BOOLEAN)", "INSERT INTO reviews VALUES (1, 0)")
-    with shop.open("", query="SELECT ok, id * 2 AS twice, 'a' AS text, NULL AS missing FROM reviews") as found:
+    with shop.open(
+        "", query="SELECT ok, id * 2 AS twice, 'a' AS text, NULL AS missing FROM reviews"
+    ) as found:
         assert found.schema.types == [pa.bool_(), pa.int64(), pa.string(), pa.string()]
         assert next(found.chunks()).table.to_pylist() == [
             {"ok": False, "twice": 2, "text": "a", "missing": None}
@@ -70,11 +72,17 @@ def test_values_that_are_not_of_their_column_are_kept_apart_whole(shop):
     )
     [chunk] = shop.chunks()
     assert chunk.table.to_pylist() == [{"id": 3, "n": 3, "day": date(2026, 1, 1), "t": "5"}]
-    assert [(row.offset, row.reason.split("`")[1]) for row in chunk.unreadable] == [(0, "n"), (1, "day"), (3, "t")]
+    assert [(row.offset, row.reason.split("`")[1]) for row in chunk.unreadable] == [
+        (0, "n"),
+        (1, "day"),
+        (3, "t"),
+    ]
     assert chunk.unreadable[0].raw == '{"day":null,"id":1,"n":"many","t":"a"}'
 
 
-@pytest.mark.parametrize("written", ["2026-02-01", "2026-02-01 00:00:00", "2026-02-01T00:00:00", "2026-02-01T10:00:00Z"])
+@pytest.mark.parametrize(
+    "written", ["2026-02-01", "2026-02-01 00:00:00", "2026-02-01T00:00:00", "2026-02-01T10:00:00Z"]
+)
 def test_a_window_of_days_fits_however_dates_are_written(shop, written):
     shop.run("CREATE TABLE reviews (at DATETIME)", f"INSERT INTO reviews VALUES ('{written}')")
     days = [datetime(2026, 2, n, tzinfo=UTC) for n in (1, 2, 3)]
@@ -83,9 +91,14 @@ def test_a_window_of_days_fits_however_dates_are_written(shop, written):
 
 
 def test_placeholders(shop):
-    shop.run("CREATE TABLE reviews (id INTEGER PRIMARY KEY, price REAL)", "INSERT INTO reviews VALUES (1, 1.5), (2, 2.5)")
+    shop.run(
+        "CREATE TABLE reviews (id INTEGER PRIMARY KEY, price REAL)",
+        "INSERT INTO reviews VALUES (1, 1.5), (2, 2.5)",
+    )
     query = "SELECT id, '50%:x?' AS p FROM reviews WHERE id = {{ params.id }} AND price > {{ params.price }}"
-    assert shop.query(query, values={"params.id": "2", "params.price": Decimal("2.1")}) == [{"id": 2, "p": "50%:x?"}]
+    assert shop.query(query, values={"params.id": "2", "params.price": Decimal("2.1")}) == [
+        {"id": 2, "p": "50%:x?"}
+    ]
 
 
 def test_two_columns_of_one_name_are_refused(shop):
