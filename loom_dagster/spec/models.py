@@ -43,6 +43,7 @@ from loom_dagster.spec.spellings import (
     incremental_as_mapping,
     lift_gate,
 )
+from loom_dagster.spec.web import Web
 
 __all__ = [
     "Alert",
@@ -113,7 +114,8 @@ class Extract(Block):
     """Where records come from. ``source``: a path, a glob, a folder, an fsspec URL, a database's table
     (``postgres://CONNECTION/TABLE``) or ``pipeline://name``. ``key``: the column(s) that identify a record.
     ``query`` replaces a database's table; its ``{{ execution_date }}`` and ``{{ params.x }}`` are bound values.
-    ``columns`` are all that is read, ``limit`` the most rows of it. ``documents`` are files that are a record each."""
+    ``columns`` are all that is read, ``limit`` the most rows of it. ``documents`` are files that are a record each.
+    ``web`` tells how a web API gives its rows page by page."""
 
     source: str = Field(min_length=1)
     format: Literal["csv", "json", "jsonl", "parquet", "documents"] | None = None
@@ -128,6 +130,13 @@ class Extract(Block):
         Incremental | None,
         BeforeValidator(incremental_as_mapping, json_schema_input_type=Incremental | bool | None),
     ] = None
+    web: Web | None = None
+
+    @model_validator(mode="after")
+    def _web_of_the_web(self) -> Extract:
+        if self.web is not None and not self.source.lower().startswith(("http://", "https://")):
+            raise ValueError("`web` belongs to a source that begins with http:// or https://")
+        return self
 
 
 Gate = Literal["all_pass", "majority_pass", "any_pass", "weighted"]

@@ -97,5 +97,5 @@ def _bounds(window: Window | None) -> tuple[dict[str, Scalar], list[str]]:
         return {}, []
     bounds = {"loom_start": window.start, "loom_end": window.end}
     signs = {"loom_start": ">=", "loom_end": "<"}
-    given = {name: bound for name, bound in bounds.items() if bound is not None}
+    given: dict[str, Scalar] = {name: bound for name, bound in bounds.items() if bound is not None}
     return given, [f"{quoted(window.column)} {signs[name]} ${name}" for name in given]
