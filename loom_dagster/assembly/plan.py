@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from loom_dagster.assembly.fallbacks import fallback_values
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.clock import Clock
@@ -19,7 +20,7 @@ from loom_dagster.extract import Source
 from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Shares
 from loom_dagster.ledger import RunHandle, VersionRow
 from loom_dagster.pipeline import OnFailure, Pace, Plan, Room, Route
-from loom_dagster.prompts import Prompt, render_value
+from loom_dagster.prompts import Prompt
 from loom_dagster.records import Batch, digest
 from loom_dagster.release import Releases, Stamp, Written, gone
 from loom_dagster.settings import Settings
@@ -179,7 +180,6 @@ def _route(parts: _Parts, asks: Asks, handle: RunHandle, materials: Materials) -
         root=materials.settings.root,
     )
     second, fallback = parts.models.second(parts.fields), spec.load.fallback
-    fixed = None if fallback is None else fallback.values
     return Route(
         transform=transformer(parts.model),
         judges=panel,
@@ -187,7 +187,7 @@ def _route(parts: _Parts, asks: Asks, handle: RunHandle, materials: Materials) -
             policy=spec.load.on_failure,
             retries=spec.load.retries if spec.load.on_failure == "retry" else 0,
             model=None if second is None else transformer(second),
-            values=None if fixed is None else _fixed_values(fixed, parts.schema),
+            values=fallback_values(fallback, parts.schema),
         ),
         samples=materials.samples or {},
     )
@@ -213,19 +213,6 @@ def _pace(model: Model, judge: Model) -> Pace:
     many again may be open, so that the next ones are there."""
     workers = model.in_flight + (judge.in_flight if judge.name != model.name else model.in_flight // 2)
     return Pace(workers=workers, room=Room(records=max(Room().records, 2 * workers)))
-
-
-def _fixed_values(
-    values: Mapping[str, Any], schema: OutputSchema
-) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
-    def make(columns: Mapping[str, Any]) -> Mapping[str, Any]:
-        output = {
-            name: render_value(value, columns) if isinstance(value, str) else value
-            for name, value in values.items()
-        }
-        return schema.check(output)
-
-    return make
 
 
 def _version_rows(prompt: Prompt, model: Model) -> list[VersionRow]:

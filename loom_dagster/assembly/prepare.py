@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from loom_dagster.assembly.fallbacks import check_fallback
 from loom_dagster.assembly.increments import Start, start_of
 from loom_dagster.assembly.model_problems import check_models
 from loom_dagster.assembly.models import Models
@@ -22,7 +23,7 @@ from loom_dagster.evaluate import check_evaluators
 from loom_dagster.extract import Source, open_source
 from loom_dagster.gateway import PriceBook
 from loom_dagster.load import check_destination
-from loom_dagster.prompts import Prompt, check_value, compile_prompt
+from loom_dagster.prompts import Prompt, compile_prompt
 from loom_dagster.release import Releases, check_columns
 from loom_dagster.settings import RunOptions, Settings
 from loom_dagster.spec import PipelineFile, load_mode
@@ -157,16 +158,7 @@ def _check_load(ready: Prepared, columns: list[str]) -> None:
                     fix=f"add `{missing[0]}`",
                 )
             )
-    fallback = spec.load.fallback
-    if fallback is not None and fallback.values is not None:
-        for name, value in fallback.values.items():
-            place = where("load", "fallback", "values", name)
-            if name not in outputs:
-                ready.problems.append(
-                    Problem(what=f"`load.fallback` sets `{name}`, which is not an output column", where=place)
-                )
-            if isinstance(value, str):
-                ready.problems.extend(check_value(value, columns, where=place))
+    ready.problems.extend(check_fallback(spec.load.fallback, columns, ready.schema, where=where))
 
 
 def _fields(

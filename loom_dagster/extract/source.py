@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loom_dagster.connectors import Chunk, Place, Rows, Wanted, Window, source_at
+from loom_dagster.connectors.files.documents import document_key
 from loom_dagster.connectors.plain import plain_rows
 from loom_dagster.errors import Misconfigured, Problem, Transient
 from loom_dagster.extract.batching import rebatched
@@ -33,12 +34,19 @@ class Source:
     """
 
     def __init__(
-        self, rows: Rows, extract: Extract, *, batch_size: int, scratch: Path, cursor: str | None = None
+        self,
+        rows: Rows,
+        extract: Extract,
+        *,
+        key: Sequence[str],
+        batch_size: int,
+        scratch: Path,
+        cursor: str | None = None,
     ) -> None:
         self.uri = rows.uri
         self._rows, self._cursor = rows, cursor
         self._highest: Cursor = None
-        self._key, self._limit = extract.key, extract.limit
+        self._key, self._limit = tuple(key), extract.limit
         self._batch_size, self._scratch = batch_size, scratch
         names = extract.columns or [name for name in rows.schema.names if not name.startswith(_OURS)]
         self.schema = pa.schema([rows.schema.field(name) for name in names if rows.schema.names])
@@ -118,13 +126,19 @@ def open_source(
     wanted = Wanted(extract=extract, values=values or {}, window=window, rows=batch_size, known=known or {})
     rows = source_at(place).open(place, wanted)
     _check_names(rows.schema, place.uri, from_pipeline)
+    key = extract.key or document_key(rows.schema.names)
     cursor = extract.incremental.cursor if extract.incremental else None
     if rows.schema.names:
-        _check_columns(extract.key, "key", rows.schema, place.uri)
+        _check_columns(key, "key", rows.schema, place.uri)
         _check_columns([cursor] if cursor else [], "incremental.cursor", rows.schema, place.uri)
         _check_columns(extract.columns, "columns", rows.schema, place.uri)
     return Source(
-        rows, extract, batch_size=batch_size, scratch=scratch, cursor=cursor if rows.schema.names else None
+        rows,
+        extract,
+        key=key,
+        batch_size=batch_size,
+        scratch=scratch,
+        cursor=cursor if rows.schema.names else None,
     )
 
 

@@ -34,7 +34,7 @@ def _load(spec: Pipeline, document: Document) -> Iterator[Finding]:
         yield Finding(line, "`load.mode: upsert` needs a key", "name the key column(s) in `extract.key`")
     if load.on_failure == "fallback" and load.fallback is None:
         line = document.line("load", "on_failure")
-        fix = "add `load.fallback` with `model: NAME` or `values: {column: value}`, or use quarantine"
+        fix = "add `load.fallback` with `model: NAME`, `values: {column: value}` or `summary: {of: column}`, or use quarantine"
         yield Finding(line, "`on_failure: fallback` does not say what to fall back to", fix)
     if load.fallback is not None and load.on_failure != "fallback":
         line = document.line("load", "fallback")

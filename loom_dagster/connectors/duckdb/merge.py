@@ -29,7 +29,7 @@ class Merge:
     def run(self, connection: Any, which: str) -> None:
         ship, where = self.shipment, spelled(self.table)
         names = ship.incoming.schema.names
-        whole_partition = bool(ship.partition) and ship.mode != "upsert"
+        whole_partition = bool(ship.partition) and ship.mode == "overwrite"
         columns = fit(connection, self.table, STAGE, names, partitioned=whole_partition)
         self._make_manifest(connection)
         rows = f"(SELECT * FROM {STAGE} WHERE {which})"
@@ -93,7 +93,7 @@ class Merge:
         connection.execute(f"CREATE TABLE IF NOT EXISTS {self._marks} (target VARCHAR, mark BLOB)")
         connection.execute(
             f"CREATE TABLE IF NOT EXISTS {spelled(self.table, '_loom_loads')} (target VARCHAR, pipeline VARCHAR, "
-            '"partition" VARCHAR, snapshot VARCHAR, fingerprint VARCHAR, mode VARCHAR, loaded_at TIMESTAMPTZ)'
+            '"partition" VARCHAR, snapshot VARCHAR, fingerprint VARCHAR, mode VARCHAR, "rows" BIGINT, loaded_at TIMESTAMPTZ)'
         )
 
     def _note(self, connection: Any, which: str) -> None:
@@ -108,6 +108,6 @@ class Merge:
             f"DELETE FROM {loads} WHERE target = ? AND snapshot = ?", [self.table.name, ship.snapshot]
         )
         connection.execute(
-            f"INSERT INTO {loads} VALUES (?, ?, ?, ?, ?, ?, now())",
+            f"INSERT INTO {loads} SELECT ?, ?, ?, ?, ?, ?, count(*), now() FROM {STAGE} WHERE {which}",
             [self.table.name, ship.pipeline, ship.partition, ship.snapshot, ship.fingerprint, ship.mode],
         )

@@ -15,7 +15,7 @@ from loom_dagster.errors import Misconfigured
 
 __all__ = ["settled"]
 
-_MOST = 1000  # with more than that the table is wrong, not the rows
+_MOST = 10_000  # refused rows of one load; more are no accident
 
 
 def settled(connection: Any, merge: Merge) -> list[Refused]:

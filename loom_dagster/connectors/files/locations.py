@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -73,6 +74,20 @@ class File:
     @property
     def name(self) -> str:
         return self.location.name
+
+    @property
+    def etag(self) -> str | None:
+        """What a store calls this version of the file; None on this machine."""
+        found = None if self.location.local else next((part for part in self.stamp[1:3] if part), None)
+        return None if found is None else str(found).strip('"')
+
+    @property
+    def modified(self) -> datetime | None:
+        """UTC-aware; None where the place does not tell."""
+        if self.location.local:
+            return datetime.fromtimestamp(cast("float", self.stamp[1]), UTC)
+        when = next((part for part in self.stamp[3:] if isinstance(part, datetime)), None)
+        return when if when is None or when.tzinfo else when.replace(tzinfo=UTC)
 
     def open(self) -> BinaryIO:
         """Its bytes; those of a ``.gz`` unpacked."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
-from loom_dagster.connectors.contract import Chunk, Place, Wanted, Window
+from loom_dagster.connectors.contract import Chunk, Place, Rows, Wanted, Window
+from loom_dagster.connectors.files.documents import DocumentRows, is_document
 from loom_dagster.connectors.files.formats import FORMATS, Format, Reading, format_of
 from loom_dagster.connectors.files.locations import File, accessing, expand, locate
 from loom_dagster.connectors.files.windows import inside
@@ -19,9 +21,13 @@ __all__ = ["FileSource"]
 class FileSource:
     """A path, a glob, a folder or an fsspec URL."""
 
-    def open(self, place: Place, wanted: Wanted) -> FileRows:
+    def open(self, place: Place, wanted: Wanted) -> Rows:
         extract = wanted.extract
         files, form = _files(place, extract)
+        if form is None:
+            return DocumentRows(
+                place.uri, files, encoding=extract.encoding, rows=wanted.rows, known=wanted.known
+            )
         files = [file for file in files if list(_state(file)) != list(wanted.known.get(file.uri, ()))]
         reading = Reading(encoding=extract.encoding, exact=frozenset(extract.key), rows=wanted.rows)
         filled = [file for file in files if file.size != 0 or form.name == "parquet"]
@@ -33,7 +39,8 @@ class FileSource:
     def check(self, place: Place, extract: Extract, *, reach: bool) -> None:
         location = locate(place.uri, place.root)
         if location.local or reach:
-            for file in _files(place, extract)[0]:
+            files, form = _files(place, extract)
+            for file in files if form else files[:1]:
                 with accessing(file.uri), file.open() as stream:
                     stream.read(1)
 
@@ -73,10 +80,12 @@ def _state(file: File) -> tuple[str, ...]:
     return tuple(str(part) for part in (file.size, *file.stamp))
 
 
-def _files(place: Place, extract: Extract) -> tuple[list[File], Format]:
-    """The files of a source and their one format."""
+def _files(place: Place, extract: Extract) -> tuple[list[File], Format | None]:
+    """The files of a source and their one format; None: each is a document."""
     uri, location = place.uri, locate(place.uri, place.root)
     files = expand(location)
+    if extract.format == "documents":
+        return files, None
     if extract.format is not None:
         form = FORMATS[extract.format]
         several = len(files) > 1 or files[0].path != location.path
@@ -91,10 +100,13 @@ def _files(place: Place, extract: Extract) -> tuple[list[File], Format]:
             f"{uri} has files of several formats: {', '.join(sorted(known))}",
             fix="name one with a glob (data/*.csv) or in `extract.format`",
         )
+    folder = files[0].path != location.path and re.search(r"[*?\[]", location.path) is None
+    if not known and folder and any(is_document(file.name) for file in files):
+        return files, None  # all of them, so that what is no text is told
     if not known:
         raise Misconfigured(
             f"the format of {files[0].uri} cannot be told from its name",
-            fix=f"set `extract.format` to one of {', '.join(FORMATS)}",
+            fix=f"set `extract.format` to one of {', '.join(FORMATS)}, documents",
         )
     [form] = known.values()
     return [file for file in files if formats[file.path] is not None], form

@@ -34,15 +34,17 @@ def test_the_three_modes_and_their_repetition(load, ask):
         ]  # record 2 of this fingerprint came with the overwrite
     load(TWO, "append", snapshot="s5", fingerprint="g")
     assert len(ask(ALL)) == 5
-    assert ask("SELECT DISTINCT target, pipeline FROM _loom_loads") == [("reviews", "p")]
-
-
-@pytest.mark.parametrize("mode", ["append", "overwrite"])
-def test_a_partition_is_replaced_and_others_stay(load, ask, mode):
-    load(ONE, mode, partition="2026-01-01")
-    load(ONE, mode, partition="2026-01-02", snapshot="s2")
+    assert ask("SELECT DISTINCT target, pipeline, rows FROM _loom_loads") == [("reviews", "p", 2)]
     for _ in range(2):
-        load(TWO, mode, partition="2026-01-01", snapshot="s3", fingerprint="g")
+        load(ONE, "append", snapshot="s6", partition="2026-01-01")
+        assert len(ask(ALL)) == 7  # a record is added once per partition
+
+
+def test_a_partition_is_replaced_and_others_stay(load, ask):
+    load(ONE, "overwrite", partition="2026-01-01")
+    load(ONE, "overwrite", partition="2026-01-02", snapshot="s2")
+    for _ in range(2):
+        load(TWO, "overwrite", partition="2026-01-01", snapshot="s3", fingerprint="g")
         assert ask("SELECT _loom_partition, id FROM reviews ORDER BY 1, 2") == [
             ("2026-01-01", 2),
             ("2026-01-01", 3),
