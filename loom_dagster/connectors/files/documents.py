@@ -108,8 +108,14 @@ def _data(file: File) -> bytes:
         try:
             with file.open() as stream:
                 data = stream.read(CHUNK_BYTES + 1)
-        except (FileNotFoundError, PermissionError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise Permanent(_gone(error)) from error
+        except PermissionError as error:
+            if not file.location.local:  # a token that has expired, for all of them
+                raise
+            raise Permanent("it may not be read: permission denied") from error
+        except (FileNotFoundError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            gone = isinstance(error, FileNotFoundError)
+            why = "it went away while the source was read" if gone else "it is packed, and cannot be unpacked"
+            raise Permanent(why) from error
     if len(data) > CHUNK_BYTES:
         raise Permanent(too_large)
     return data
@@ -130,13 +136,6 @@ def _decoded(data: bytes, encoding: str) -> str:
         raise Permanent(
             f"not {encoding}; if all documents are in another encoding, name it in `extract.encoding`"
         ) from error
-
-
-def _gone(error: Exception) -> str:
-    if isinstance(error, PermissionError):
-        return "it may not be read: permission denied"
-    gone = isinstance(error, FileNotFoundError)
-    return "it went away while the source was read" if gone else "it is packed, and cannot be unpacked"
 
 
 def _chunk(rows: Sequence[_Row], unreadable: Sequence[Unreadable]) -> Chunk:

@@ -132,6 +132,7 @@ print(sum(chunk.rows for chunk in chunks), (resource.getrusage(resource.RUSAGE_S
 """
 
 
+@pytest.mark.slow
 def test_rows_are_streamed(ask, tmp_path):
     ask("CREATE TABLE reviews AS SELECT i AS id, repeat('text ', 60) || i AS text FROM range(2000000) r(i)")
     done = subprocess.run(
