@@ -45,7 +45,7 @@ class WebSource:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return WebRows(FileRows(client.shown(place.uri), files, form, schema, reading), folder)
+        return WebRows(FileRows(client.shown(place.uri), files, form, schema, reading, wanted.window), folder)
 
     def check(self, place: Place, extract: Extract, *, reach: bool) -> None:
         if extract.web is None:
