@@ -80,13 +80,13 @@ def fits(values: str, column: str, dialect: str) -> bool:
     return column in _FITS[values] or column in _FITS_TOO.get(dialect, {}).get(values, ())
 
 
-def column_type(kind: pa.DataType, dialect: str, *, key: bool = False) -> TypeEngine[Any]:
-    """The type of a new column. Timestamps are UTC."""
+def column_type(kind: pa.DataType, dialect: str, *, key_collation: str | None = None) -> TypeEngine[Any]:
+    """The type of a new column; of one of the key with ``key_collation``, for texts in MySQL. Timestamps are UTC."""
     plain = unpacked(kind)
     family = value_family(plain)
-    if dialect == "mysql" and key and family in ("text", "json"):
-        return mysql.VARCHAR(_KEY_LENGTH, charset="utf8mb4", collation="utf8mb4_bin")
-    if dialect == "mysql" and key and family == "binary":
+    if dialect == "mysql" and key_collation and family in ("text", "json"):
+        return mysql.VARCHAR(_KEY_LENGTH, charset="utf8mb4", collation=key_collation)
+    if dialect == "mysql" and key_collation and family == "binary":
         return mysql.VARBINARY(_KEY_LENGTH)
     match family:
         case "boolean":

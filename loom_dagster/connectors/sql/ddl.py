@@ -44,7 +44,7 @@ def _lock_table(element: LockTable, compiler: DDLCompiler, **_: Any) -> str:
 
 
 def new_table(
-    name: str, schema: str | None, fields: Sequence[pa.Field], key: Sequence[str], dialect: str
+    name: str, schema: str | None, fields: Sequence[pa.Field], key: Sequence[str], dialect: sa.Dialect
 ) -> sa.Table:
     """A table that is not there yet, with these columns; those of ``key`` are its primary key."""
     columns = [
@@ -62,12 +62,19 @@ def new_table(
     )
 
 
-def new_column(field: pa.Field, dialect: str, *, key: bool = False) -> sa.Column[Any]:
+def new_column(field: pa.Field, dialect: sa.Dialect, *, key: bool = False) -> sa.Column[Any]:
     """A column that takes nulls, unless it is part of the key."""
     return sa.Column(
         sa.quoted_name(field.name, quote=True),
-        column_type(field.type, dialect, key=key),
+        column_type(field.type, dialect.name, key_collation=_exact(dialect) if key else None),
         primary_key=key,
         autoincrement=False,
         nullable=not key,
     )
+
+
+def _exact(dialect: sa.Dialect) -> str:
+    """MySQL's collation that compares texts byte by byte, blanks at their end as well where it can."""
+    if getattr(dialect, "is_mariadb", False):
+        return "utf8mb4_nopad_bin"
+    return "utf8mb4_0900_bin" if (dialect.server_version_info or ()) >= (8, 0, 17) else "utf8mb4_bin"

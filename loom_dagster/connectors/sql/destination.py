@@ -18,7 +18,7 @@ from loom_dagster.connectors.sql.side_tables import SideTables
 from loom_dagster.connectors.sql.staging import staged
 from loom_dagster.connectors.sql.target import found, made, schema_in
 from loom_dagster.connectors.sql.transactions import opened, transaction
-from loom_dagster.errors import Transient
+from loom_dagster.errors import Misconfigured, Transient
 from loom_dagster.spec.models import Load
 
 __all__ = ["SqlDestination"]
@@ -34,8 +34,7 @@ class SqlDestination:
         self._sleep = sleep
 
     def load(self, place: Place, load: Load, shipment: Shipment) -> Loaded:
-        where = table_at(place)
-        engine = engine_of(where.connection)
+        where, engine = _known(place)
         for pause in _PAUSES:
             try:
                 return _load(engine, where, shipment)
@@ -44,11 +43,18 @@ class SqlDestination:
         return _load(engine, where, shipment)
 
     def check(self, place: Place, load: Load, *, reach: bool) -> None:
-        where = table_at(place)
-        engine = engine_of(where.connection)
-        check_name(where.name, engine.dialect.name)
+        where, engine = _known(place)
         if reach:
             check_reach(engine, where, load)
+
+
+def _known(place: Place) -> tuple[Table, Engine]:
+    where = table_at(place)
+    engine = engine_of(where.connection)
+    check_name(where.name, engine.dialect.name)
+    if where.name.lower().startswith("_loom_"):
+        raise Misconfigured(f"{where.uri} is a table of our own", fix="choose another name")
+    return where, engine
 
 
 def _load(engine: Engine, where: Table, shipment: Shipment) -> Loaded:

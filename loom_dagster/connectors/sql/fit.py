@@ -98,7 +98,7 @@ def _alteration(table: sa.Table, column: sa.Column[Any], field: pa.Field, connec
     dialect = connection.dialect.name
     if dialect == "sqlite":
         return "SQLite changes no types: rename the output column, or load into another table"
-    kind = str(column_type(field.type, dialect, key=column.primary_key).compile(connection.dialect))
+    kind = str(column_type(field.type, dialect).compile(connection.dialect))
     name = connection.dialect.identifier_preparer.quote(column.name).replace("%%", "%")
     change = f"ALTER COLUMN {name} TYPE {kind} USING {name}::{kind}"
     if dialect == "mysql":

@@ -97,24 +97,22 @@ def made(
     Raises Misconfigured, before anything is changed, for columns that do not fit.
     """
     dialect = connection.dialect.name
-    for name in (where.name, *incoming.names):
+    for name in incoming.names:
         check_name(name, dialect)
-    if where.name.lower().startswith("_loom_"):
-        raise Misconfigured(f"{where.uri} is a table of our own", fix="choose another name")
     fields = [
         *incoming,
         *([pa.field(PARTITION, pa.string())] if partitioned and PARTITION not in incoming.names else []),
     ]
     table = found(connection, where, schema)
     if table is None:
-        table = new_table(where.name, schema, fields, key if mode == "upsert" else (), dialect)
+        table = new_table(where.name, schema, fields, key if mode == "upsert" else (), connection.dialect)
         connection.execute(CreateTable(table, if_not_exists=True))
         table = _there(connection, where, schema)
     names = spelled(table, [f.name for f in fields], dialect)
     check_columns(connection, where, table, incoming)
     check_filled(table, set(names.values()), where)
     new = [
-        new_column(f, dialect)
+        new_column(f, connection.dialect)
         for f in fields
         if f.name not in names and (value_family(f.type) != "null" or f.name in key)
     ]
