@@ -21,7 +21,11 @@ from tests.servers.llm import LLMServer
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
-REVIEWS = [("r1", "good product", 0), ("r2", "it's awful; DROP TABLE reviews", 60), ("r3", "fine %s {{ x }}", 120)]
+REVIEWS = [
+    ("r1", "good product", 0),
+    ("r2", "it's awful; DROP TABLE reviews", 60),
+    ("r3", "fine %s {{ x }}", 120),
+]
 
 
 def engine_of(url: str) -> Engine:
@@ -52,7 +56,9 @@ def review(url: str, *rows: tuple[str, str, int]) -> None:
 @pytest.fixture
 def places(postgres: Server, project: Project) -> Iterator[dict[str, str]]:
     urls = {"customers": postgres.database(), "analytics": postgres.database()}
-    execute(urls["customers"], "CREATE TABLE reviews (id text PRIMARY KEY, text text, created_at timestamptz)")
+    execute(
+        urls["customers"], "CREATE TABLE reviews (id text PRIMARY KEY, text text, created_at timestamptz)"
+    )
     review(urls["customers"], *REVIEWS)
     project.environ = {f"LOOM_CONNECTION_{name.upper()}": url for name, url in urls.items()}
     yield urls
@@ -88,7 +94,12 @@ def test_a_query_with_values_and_the_watermark(project: Project, places: dict[st
     assert missing.code == 2 and "--param execution_date=" in missing.out
     given = ("--param", "execution_date=2026-01-01T00:30:00Z", "--param", "not='; DROP TABLE reviews; --")
     assert project.run("sentiment_scores", *given).outcome["counts"]["extracted"] == 2
-    review(places["customers"], ("late", "committed late", 115), ("lost", "beyond the lag", 90), ("new", "x", 180))
+    review(
+        places["customers"],
+        ("late", "committed late", 115),
+        ("lost", "beyond the lag", 90),
+        ("new", "x", 180),
+    )
     second = project.run("sentiment_scores", "--param", "not=nothing")
     assert second.outcome["counts"]["extracted"] == 3  # r3 again, late, new
     rows = look(places["analytics"], "SELECT id FROM sentiment_scores ORDER BY id")
@@ -97,7 +108,9 @@ def test_a_query_with_values_and_the_watermark(project: Project, places: dict[st
     assert unknown.code == 2 and "nothing in `sentiment_scores` takes the parameter `nto`" in unknown.out
 
 
-def test_a_row_the_database_refuses_is_in_quarantine_with_its_words(project: Project, places: dict[str, str]) -> None:
+def test_a_row_the_database_refuses_is_in_quarantine_with_its_words(
+    project: Project, places: dict[str, str]
+) -> None:
     execute(
         places["analytics"],
         "CREATE TABLE sentiment_scores (id text PRIMARY KEY CHECK (id <> 'r2'), sentiment text)",
@@ -174,7 +187,9 @@ def test_killed_at_any_moment_every_record_is_there_once(project: Project, place
     assert sorted(row["id"] for row in found) == sorted([i for i, _, _ in [*REVIEWS, *rows]])
 
 
-def test_a_server_that_restarts_in_the_middle(project: Project, places: dict[str, str], postgres: Server) -> None:
+def test_a_server_that_restarts_in_the_middle(
+    project: Project, places: dict[str, str], postgres: Server
+) -> None:
     review(places["customers"], *[(f"n{i}", f"review number {i}", i) for i in range(3000)])
     with LLMServer(process=True, latency=0.05, text='{"sentiment": "positive"}') as server:
         project.environ["OPENAI_API_KEY"] = "k"

@@ -13,12 +13,14 @@ from loom_dagster.connectors.contract import Chunk, Place, Scalar, Wanted, Windo
 from loom_dagster.connectors.duckdb.database import address, asking, opened, quoted, spelled
 from loom_dagster.connectors.plain import conformed, unpacked
 from loom_dagster.connectors.sql.addresses import Table
+from loom_dagster.connectors.sql.query import parse_query, placeholders
 from loom_dagster.errors import Misconfigured
 from loom_dagster.spec.models import Extract
 
 __all__ = ["DuckDbSource"]
 
 # types that neither Parquet nor JSON has; their text loses nothing
+_SYNTAX = "postgresql"  # whose quotes and comments DuckDB has
 _AS_TEXT = ("INTERVAL", "BIT", "TIME WITH TIME ZONE", "UNION(")
 
 
@@ -42,7 +44,9 @@ class DuckDbSource:
         return DuckDbRows(table.uri, file, statement, schema, wanted.rows)
 
     def check(self, place: Place, extract: Extract, *, reach: bool) -> None:
-        self.open(place, Wanted(extract=extract, rows=1)).close()
+        names = () if extract.query is None else placeholders(extract.query, _SYNTAX)
+        # a value is not known yet: without one there are no rows, and the columns are the same
+        self.open(place, Wanted(extract=extract, values=dict.fromkeys(names), rows=1)).close()
 
 
 class DuckDbRows:
@@ -74,7 +78,9 @@ def _statement(connection: Any, table: Table, wanted: Wanted) -> Statement:
     extract, window = wanted.extract, wanted.window
     rows, values = spelled(table), dict[str, Scalar]()
     if extract.query is not None:
-        rows = f"({extract.query.strip().rstrip(';')}\n) AS query"
+        query = parse_query(extract.query, _SYNTAX)
+        values = {_bound(name): value for name, value in query.values(wanted.values).items()}
+        rows = f"({query.written(str, lambda name: f'${_bound(name)}')}\n) AS _loom_rows"
     described = connection.sql(f"SELECT * FROM {rows} LIMIT 0", params=values)
     kinds = {name: str(kind) for name, kind in zip(described.columns, described.types, strict=True)}
     chosen = extract.columns or tuple(kinds)
@@ -88,6 +94,10 @@ def _statement(connection: Any, table: Table, wanted: Wanted) -> Statement:
     return Statement(sql=f"SELECT {columns} FROM {rows}{where}{limit}", values={**values, **bounds})
 
 
+def _bound(placeholder: str) -> str:
+    return "loom_" + placeholder.replace(".", "_")
+
+
 def _selected(name: str, kind: str) -> str:
     return f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" if kind.startswith(_AS_TEXT) else quoted(name)
 
@@ -95,7 +105,7 @@ def _selected(name: str, kind: str) -> str:
 def _bounds(window: Window | None) -> tuple[dict[str, Scalar], list[str]]:
     if window is None:
         return {}, []
-    bounds = {"loom_start": window.start, "loom_end": window.end}
-    signs = {"loom_start": ">=", "loom_end": "<"}
+    bounds = {"loom_window_start": window.start, "loom_window_end": window.end}
+    signs = {"loom_window_start": ">=", "loom_window_end": "<"}
     given: dict[str, Scalar] = {name: bound for name, bound in bounds.items() if bound is not None}
     return given, [f"{quoted(window.column)} {signs[name]} ${name}" for name in given]

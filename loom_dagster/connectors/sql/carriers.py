@@ -80,7 +80,7 @@ def _carried(column: pa.Array, carrier: pa.DataType) -> pa.Array:
         return column
     try:
         return pc.cast(column, carrier)
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):  # intervals, bytes of a fixed size
+    except pa.ArrowException:  # intervals, bytes of a fixed size
         values = column.to_pylist()
         if carrier == pa.large_string():
             values = [None if v is None else str(v) for v in values]

@@ -5,6 +5,7 @@ docs/generate.py makes the table of connectors and guarantees from ``CASES`` and
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -65,10 +66,12 @@ class Bench:
     case: Case
     root: Path
     url: str = ""
+    bucket: str = ""
+    server: Any = None
     connections: dict[str, Connection] = field(default_factory=dict)
 
     def uri(self, table: str = "reviews") -> str:
-        return self.case.uri.format(table=table)
+        return self.case.uri.format(table=table, bucket=self.bucket, url=self.url)
 
     def place(self, table: str = "reviews") -> Place:
         return place_of(self.uri(table), self.root, table=table, connections=self.connections)
@@ -150,9 +153,57 @@ class Case:
     def bench(self, request: pytest.FixtureRequest, root: Path) -> Bench:
         bench = Bench(self, root)
         if self.server:
-            bench.url = request.getfixturevalue(self.server).database()
+            bench.server = request.getfixturevalue(self.server)
+        if self.server == "s3":
+            bench.bucket = bench.server.bucket()
+        elif self.server == "web":
+            bench.url = bench.server.url
+        elif self.server:
+            bench.url = bench.server.database()
             bench.connections["db"] = Connection(name="db", url=bench.url)
         return bench
+
+
+def _duck(bench: Bench) -> Any:
+    import duckdb
+
+    connection = duckdb.connect(bench.root / "shop.duckdb")
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def _make_duck(bench: Bench, rows: pa.Table, table: str) -> None:
+    with _duck(bench) as connection:
+        connection.register("given", rows)
+        connection.execute(f"CREATE TABLE {table} AS SELECT * FROM given")
+
+
+def _look_at_duck(bench: Bench, table: str) -> list[dict[str, Any]]:
+    with _duck(bench) as connection:
+        return connection.sql(f"SELECT * FROM {table}").to_arrow_table().to_pylist()
+
+
+def _object(bench: Bench, table: str) -> tuple[str, str]:
+    bucket, _, key = bench.uri(table).removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def _make_object(bench: Bench, rows: pa.Table, table: str) -> None:
+    sink = io.BytesIO()
+    pq.write_table(rows, sink)
+    bench.server.write(*_object(bench, table), sink.getvalue())
+
+
+def _look_at_object(bench: Bench, table: str) -> list[dict[str, Any]]:
+    return pq.read_table(io.BytesIO(bench.server.data(*_object(bench, table)))).to_pylist()
+
+
+def _make_page(bench: Bench, rows: pa.Table, table: str) -> None:
+    pa.csv.write_csv(rows, bench.server.folder / f"{table}.csv")
+
+
+def _no_look(bench: Bench, table: str) -> list[dict[str, Any]]:
+    raise NotImplementedError("nothing is loaded to the web")
 
 
 def _make_file(bench: Bench, rows: pa.Table, table: str) -> None:
@@ -261,6 +312,9 @@ CASES = [
         zones=False,
         queries=True,
     ),
+    Case("DuckDB", "duckdb:///shop.duckdb/{table}", _make_duck, _look_at_duck, queries=True, refuses=False),
+    Case("S3 (Parquet)", "s3://{bucket}/{table}.parquet", _make_object, _look_at_object, server="s3"),
+    Case("Web (CSV)", "{url}/{table}.csv", _make_page, _no_look, server="web", types=False, writes=False),
     Case("Parquet", "{table}.parquet", _make_file, _look_at_file),
     Case("CSV", "{table}.csv", _make_file, _look_at_file, types=False),
     Case("JSON Lines", "{table}.jsonl", _make_file, _look_at_file, types=False),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +74,30 @@ def test_columns_windows_queries_and_limits(rows, ask):
     ]
 
 
+def test_values_of_a_query_are_bound(rows, ask):
+    ask("CREATE TABLE reviews AS SELECT i AS id, 'review ' || i AS text FROM range(9) r(i)")
+    query = "SELECT id, {{ params.what }} AS what FROM reviews WHERE text = {{ params.what }} OR id < {{ params.n }} -- $$'"
+    evil = "x' OR true; DROP TABLE reviews; --"
+    assert rows(query=query, values={"params.what": evil, "params.n": 2, "other": 1}) == [
+        {"id": 0, "what": evil},
+        {"id": 1, "what": evil},
+    ]
+    assert rows(query="SELECT '{}' AS a, $$it's$$ AS b, 1 AS c", values={}) == [
+        {"a": "{}", "b": "it's", "c": 1}
+    ]
+    place = place_of(URI, Path("/nowhere"))
+    with pytest.raises(Misconfigured, match="does not exist"):
+        source_at(place).check(place, Extract(source=URI, query=query), reach=False)
+    for wrong, message in (
+        ("SELECT '{{ params.x }}' AS a", "stands in quotes"),
+        ("SELECT {{ params.x }} AS a", "has no value"),
+        ("SELECT 1 AS a; SELECT 2 AS b", "several statements"),
+        ("DROP TABLE reviews", "does not read"),
+    ):
+        with pytest.raises(Misconfigured, match=message):
+            rows(query=wrong)
+
+
 def test_a_connection_names_the_file_and_the_pipeline_the_table(rows, ask, tmp_path):
     ask("CREATE SCHEMA s; CREATE TABLE s.t AS SELECT 1 AS id; CREATE TABLE pipeline AS SELECT 2 AS id")
     for url in ("duckdb:///shop.duckdb", f"duckdb:///{tmp_path}/shop.duckdb"):
@@ -89,8 +114,9 @@ def test_a_connection_names_the_file_and_the_pipeline_the_table(rows, ask, tmp_p
         ("duckdb:///text.duckdb/reviews", {}, "not a valid DuckDB database"),
         (URI, {"columns": ["nope"]}, "has no column `nope`"),
         (URI, {"query": "SELECT id FROM wanted"}, "wanted does not exist"),  # a variable of ours is no table
-        (URI, {"query": "SELECT 1 AS id) AS x; DROP TABLE reviews; --"}, "cannot be read"),
-        (URI, {"query": "INSERT INTO reviews VALUES (1)"}, "cannot be read"),
+        (URI, {"query": "SELECT 1 AS id) AS x; DROP TABLE reviews; --"}, "several statements"),
+        (URI, {"query": "INSERT INTO reviews VALUES (1)"}, "does not read"),
+        (URI, {"query": "WITH x AS (SELECT 1 AS id) INSERT INTO reviews FROM x"}, "cannot be read"),
         ("duckdb://postgres/x", {}, "is not a DuckDB file"),
     ],
 )

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.service
 REVIEWS = (
     "CREATE TABLE reviews (id int PRIMARY KEY, text text, stars smallint, created_at timestamptz)",
     "INSERT INTO reviews SELECT g, 'review ' || g, g % 5, timestamptz '2026-01-01 00:00Z' + g * interval '1 hour'"
-    + " FROM generate_series(50, 1, -1) g",
+    " FROM generate_series(50, 1, -1) g",
 )
 TYPES = """
     SELECT 1::smallint AS a, 2::int AS b, 3::bigint AS c, 1.5::real AS d, 2.5::float8 AS e, true AS f,

@@ -84,7 +84,7 @@ def expected(mode):
         if mode == "upsert" or row["id"] not in by_id:
             by_id[row["id"]] = row["v"]
     return sorted(
-        (SECOND if mode == "overwrite" else []) and [(r["id"], r["v"]) for r in SECOND] or by_id.items()
+        ((SECOND if mode == "overwrite" else []) and [(r["id"], r["v"]) for r in SECOND]) or by_id.items()
     )
 
 
