@@ -176,7 +176,9 @@ def _url(where: Path | str) -> URL:
     if not isinstance(where, str) or "://" not in where:
         return URL.create("sqlite", database=str(where))
     with contextlib.suppress(ArgumentError, ValueError):
-        if where.count("@") < 2:  # else a part of the password would be taken for the host, and shown
+        if (
+            where.startswith("sqlite:") or where.count("@") < 2
+        ):  # else a part of the password would be taken for the host, and shown
             return make_url(where)
     raise Misconfigured(
         "the ledger's URL cannot be read",

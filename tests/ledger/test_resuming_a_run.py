@@ -147,7 +147,7 @@ def test_unusable_files_are_told_in_one_sentence(tmp_path):
 
 
 def test_a_url_may_be_given(tmp_path):
-    with Ledger(f"sqlite:///{tmp_path}/l.sqlite") as ledger:
+    with Ledger(f"sqlite:///{tmp_path}/l@a@b.sqlite") as ledger:
         assert ledger.runs() == []
     with pytest.raises(Misconfigured, match="only be a SQLite file or on Postgres") as told:
         Ledger("mysql://me:hush@db/loom")
