@@ -145,14 +145,17 @@ def _of_arrow() -> tuple[type[Exception], ...]:
     return () if adbc is None else (adbc.Error,)
 
 
-def translated(error: Exception, connection: Connection, what: str) -> Transient | Misconfigured:
-    """``error`` as one of ours. A server that is away, restarts or is full is Transient."""
+def translated(
+    error: Exception, connection: Connection, what: str, *, lost: bool = False
+) -> Transient | Misconfigured:
+    """``error`` as one of ours. A server that is away, restarts or is full is Transient, and so is a connection
+    that is known to be ``lost``."""
     original: BaseException = (error.orig or error) if isinstance(error, DBAPIError) else error
     why = _safe(str(original), connection)
     if _is_late(original):
         fix = f"raise `query_timeout` of connection `{connection.name}`, or ask for less"
         return Misconfigured(what, why=why, fix=fix, kind="query_timeout")
-    if _passes(error, original):
+    if lost or _passes(error, original):
         return Transient(what, why=why, fix="it is tried again", kind="database_away")
     return Misconfigured(what, why=why, kind="database")
 

@@ -66,7 +66,7 @@ class PostgresReader:
                 names, columns=lambda _: selected(columns), written=written.__getitem__
             )
             cursor.adbc_statement.set_options(**{_HINT: str(_BATCH_BYTES)})
-            patience = _Patience(self._connection, self._what, cursor.adbc_cancel)
+            patience = _Patience(self._connection, self._what, connection, cursor.adbc_cancel)
             with patience.waiting():
                 cursor.execute(_compiled(statement)[0])
                 batches = cursor.fetch_record_batch()
@@ -103,13 +103,13 @@ class PostgresReader:
 class _Patience:
     """Waits for the server for as long as a query may take; how long our own side takes is not counted."""
 
-    def __init__(self, connection: Connection, what: str, cancel: Callable[[], None]) -> None:
-        self._connection, self._what, self._cancel = connection, what, cancel
+    def __init__(self, place: Connection, what: str, connection: Any, cancel: Callable[[], None]) -> None:
+        self._place, self._what, self._connection, self._cancel = place, what, connection, cancel
         self._late = False
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        timer = threading.Timer(self._connection.query_timeout, self._give_up)
+        timer = threading.Timer(self._place.query_timeout, self._give_up)
         timer.daemon = True
         timer.start()
         try:
@@ -126,13 +126,24 @@ class _Patience:
 
     def _told(self, error: Exception) -> LoomError:
         if not self._late:
-            return translated(error, self._connection, self._what)
+            return translated(error, self._place, self._what, lost=not self._lives())
         return Misconfigured(
             self._what,
-            why=f"no rows came for {self._connection.query_timeout:g} seconds",
-            fix=f"raise `query_timeout` of connection `{self._connection.name}`, or ask for less",
+            why=f"no rows came for {self._place.query_timeout:g} seconds",
+            fix=f"raise `query_timeout` of connection `{self._place.name}`, or ask for less",
             kind="query_timeout",
         )
+
+    def _lives(self) -> bool:
+        """Whether the server still answers: such an error has no code, and its words are in any language."""
+        try:
+            self._connection.rollback()
+            with self._connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+                cursor.fetchall()
+        except Exception:  # noqa: BLE001 - whatever it is, it is no answer
+            return False
+        return True
 
 
 def _bound(connection: Any, cursor: Any, selection: Selection, names: Sequence[str]) -> dict[str, str]:

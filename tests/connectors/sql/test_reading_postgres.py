@@ -16,8 +16,7 @@ pytestmark = pytest.mark.service
 
 REVIEWS = (
     "CREATE TABLE reviews (id int PRIMARY KEY, text text, stars smallint, created_at timestamptz)",
-    "INSERT INTO reviews SELECT g, 'review ' || g, g % 5, timestamptz '2026-01-01 00:00Z' + g * interval '1 hour'"
-    " FROM generate_series(50, 1, -1) g",
+    "INSERT INTO reviews SELECT g, 'review ' || g, g % 5, timestamptz '2026-01-01 00:00Z' + g * interval '1 hour' FROM generate_series(50, 1, -1) g",
 )
 TYPES = """
     SELECT 1::smallint AS a, 2::int AS b, 3::bigint AS c, 1.5::real AS d, 2.5::float8 AS e, true AS f,
@@ -192,6 +191,11 @@ def test_nothing_can_be_changed_by_reading(shop):
     with pytest.raises(Misconfigured):
         shop.query("WITH gone AS (DELETE FROM reviews RETURNING *) SELECT * FROM gone")
     assert len(shop.rows()) == 50
+
+
+def test_a_row_that_the_database_cannot_compute_is_no_lost_connection(shop):
+    with pytest.raises(Misconfigured, match="cannot be read: ERROR: division by zero"):
+        shop.query("SELECT 1 / (200000 - g) AS a FROM generate_series(1, 300000) g")
 
 
 def test_a_query_that_takes_too_long_is_ended(postgres):
