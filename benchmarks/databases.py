@@ -1,21 +1,28 @@
 """Databases against what a person would write by hand for the same work.
 
     python -m benchmarks.databases load --rows 1000000 [--modes upsert,append] [--times 3]
+    python -m benchmarks.databases extract --rows 1000000 [--times 3]
+    python -m benchmarks.databases through --rows 1000000
 
 `load`: rows of a snapshot in a Parquet file go into a PostgreSQL server of its own. By hand: the same rows, as a
 CSV file on disk, with COPY into a staging table, ANALYZE, and the same merge: INSERT ... ON CONFLICT DO UPDATE for upsert;
 for append the rows that have no mark yet and their marks, which are in the file already. Each side has the best of its times.
+
+`extract`: a table is read whole, in order of its key as a run reads it; by hand with COPY ... TO STDOUT, in no order, thrown away.
+`through`: a whole run of `loom run --direct` from one table into another, with the offline model; its peak of memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +32,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from loom_dagster.connections import Connection
-from loom_dagster.connectors import Shipment, place_of
+from loom_dagster.connectors import Shipment, Wanted, place_of
 from loom_dagster.connectors.contract import Mode
 from loom_dagster.connectors.sql.destination import SqlDestination
 from loom_dagster.connectors.sql.marks import marks_of
-from loom_dagster.spec.models import Load
+from loom_dagster.connectors.sql.source import SqlSource
+from loom_dagster.spec.models import Extract, Load
 from tests.servers.databases import Postgres
 
 COLUMNS = "id bigint, review text, sentiment text, confidence float8, at timestamptz"
@@ -158,9 +166,115 @@ def load(rows: int, modes: Sequence[Mode], times: int) -> None:
                     hand, ours = min(found[what, "hand"]), min(found[what, "ours"])
                     print(f"| {mode} | {rows:,} | {what} | {hand:.2f} | {ours:.2f} | {ours / hand:.2f} |")
             for some in (rows // 10, rows):
-                print(f"\nPeak memory of a process that upserts {some:,} rows: {_peak(url, Path(folder), some)} MB")
+                print(
+                    f"\nPeak memory of a process that upserts {some:,} rows: {_peak(url, Path(folder), some)} MB"
+                )
     finally:
         server.close()
+
+
+def extract(rows: int, times: int) -> None:
+    """Prints a table: seconds of COPY out, and of reading the same table as a source."""
+    with _filled(rows) as (url, _):
+        hand, ours = [], []
+        for _ in range(times):
+            hand.append(_copied_out(url))
+            ours.append(_read(url, rows))
+        print("| rows | COPY out, s | loom, s | ratio |\n|---|---|---|---|")
+        print(f"| {rows:,} | {min(hand):.2f} | {min(ours):.2f} | {min(ours) / min(hand):.2f} |")
+
+
+def through(rows: int) -> None:
+    """Prints a table: a whole run from table to table, for a tenth of the rows and for all of them."""
+    print("| rows | seconds | peak MB | loaded |\n|---|---|---|---|")
+    for some in (rows // 10, rows):
+        with _filled(some) as (url, folder):
+            _project(folder)
+            command = [sys.executable, "-m", "loom_dagster.cli.main", "run", "through", "--direct", "--json"]
+            environ = {**os.environ, "LOOM_CONNECTION_DB": url, "PYTHONPATH": str(Path.cwd())}
+            start = time.perf_counter()
+            process = subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.DEVNULL)
+            _, _, used = os.wait4(process.pid, 0)
+            took = time.perf_counter() - start
+            print(f"| {some:,} | {took:.1f} | {used.ru_maxrss // 1024} | {_count(url, 'scores'):,} |")
+
+
+@contextmanager
+def _filled(rows: int) -> Iterator[tuple[str, Path]]:
+    """The URL of a database with a table of reviews, and a folder."""
+    server = Postgres()
+    server.start()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            url, path = server.database(), Path(folder, "rows.parquet")
+            _write(path, rows, "good")
+            place = place_of(
+                "postgres://db/reviews", Path(), connections={"db": Connection(name="db", url=url)}
+            )
+            shipment = Shipment(
+                incoming=Snapshot(path),
+                mode="upsert",
+                key=("id",),
+                pipeline="p",
+                snapshot="s",
+                fingerprint="f",
+            )
+            SqlDestination().load(place, Load(destination=place.uri), shipment)
+            _execute(url, "VACUUM ANALYZE reviews")
+            yield url, Path(folder)
+    finally:
+        server.close()
+
+
+def _copied_out(url: str) -> float:
+    connection = psycopg2.connect(url)
+    start = time.perf_counter()
+    with connection.cursor() as cursor, Path(os.devnull).open("wb") as nowhere:
+        cursor.copy_expert("COPY reviews TO STDOUT", nowhere, 1 << 20)
+    took = time.perf_counter() - start
+    connection.close()
+    return took
+
+
+def _read(url: str, rows: int) -> float:
+    place = place_of("postgres://db/reviews", Path(), connections={"db": Connection(name="db", url=url)})
+    start = time.perf_counter()
+    source = SqlSource().open(place, Wanted(extract=Extract(source=place.uri, key=("id",))))
+    found = sum(chunk.rows for chunk in source.chunks())
+    took = time.perf_counter() - start
+    source.close()
+    if found != rows:
+        raise SystemExit(f"{found} of {rows} rows were read")
+    return took
+
+
+def _project(folder: Path) -> None:
+    for name, text in {
+        "pyproject.toml": '[tool.loom]\nmodel = "offline/demo"\n',
+        "prompts/p.txt": "Is it good or bad?\n{{ input.review }}",
+        "pipelines/through.yaml": "name: through\nextract: {source: postgres://db/reviews, key: id}\n"
+        "transform: {prompt: prompts/p.txt}\n"
+        "load: {destination: postgres://db/scores, schema: {label: {type: string, enum: [good, bad]}}}\n",
+    }.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def _execute(url: str, statement: str) -> None:
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    connection.cursor().execute(statement)
+    connection.close()
+
+
+def _count(url: str, table: str) -> int:
+    connection = psycopg2.connect(url)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM {table}")
+        [[number]] = cursor.fetchall()
+    connection.close()
+    return int(number)
 
 
 def _peak(url: str, folder: Path, rows: int) -> int:
@@ -172,8 +286,10 @@ def _peak(url: str, folder: Path, rows: int) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["load", "alone"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["load", "extract", "through", "alone"])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--modes", default="upsert,append")
     parser.add_argument("--times", type=int, default=3)
@@ -183,6 +299,10 @@ def main() -> None:
     if given.what == "alone":
         _ours(given.url, Snapshot(given.snapshot), "upsert")
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    elif given.what == "extract":
+        extract(given.rows, given.times)
+    elif given.what == "through":
+        through(given.rows)
     else:
         load(given.rows, given.modes.split(","), given.times)
 
