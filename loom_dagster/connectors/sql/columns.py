@@ -14,8 +14,9 @@ from loom_dagster.connectors.contract import Chunk, Scalar, Unreadable
 from loom_dagster.connectors.sql.selection import Selection
 from loom_dagster.records import to_json
 
-__all__ = ["Column", "Dialect", "chunk_of", "in_utc", "inferred", "text_of"]
+__all__ = ["Column", "Dialect", "chunk_of", "first_rows", "in_utc", "inferred", "text_of"]
 
+_FIRST = 1000  # rows that tell the types of a database without a dialect here
 _UNFIT = (pa.ArrowException, ValueError, TypeError, OverflowError, ArithmeticError)
 
 
@@ -77,6 +78,15 @@ def inferred(name: str, values: Sequence[Any]) -> Column:
     if pa.types.is_null(kind) or pa.types.is_string(kind):
         return Column(name=name, type=pa.string(), value=text_of)
     return Column(name=name, type=kind)
+
+
+def first_rows(connection: sa.Connection, selection: Selection, values: Mapping[str, Any]) -> list[Column]:
+    """The columns of a database of which nothing else is known: what its first rows hold."""
+    statement = selection.statement((), limit=_FIRST) if selection.query is None else selection.plain()
+    result = connection.execute(statement, dict(values))
+    names, rows = list(result.keys()), result.fetchmany(_FIRST)
+    result.close()
+    return [inferred(name, [row[at] for row in rows]) for at, name in enumerate(names)]
 
 
 def in_utc(value: datetime) -> datetime:

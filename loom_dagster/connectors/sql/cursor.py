@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,8 +10,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from loom_dagster.connections import Connection
-from loom_dagster.connectors.contract import Chunk
-from loom_dagster.connectors.sql.columns import Column, Dialect, chunk_of, inferred
+from loom_dagster.connectors.contract import CHUNK_BYTES, Chunk
+from loom_dagster.connectors.sql.columns import Column, Dialect, chunk_of, first_rows
 from loom_dagster.connectors.sql.engines import asking, engine_of
 from loom_dagster.connectors.sql.mysql import MYSQL
 from loom_dagster.connectors.sql.selection import Selection
@@ -19,7 +19,7 @@ from loom_dagster.connectors.sql.sqlite import SQLITE
 
 __all__ = ["CursorReader"]
 
-_FIRST = 1000  # rows that the columns of a database without a dialect here are told by
+_FIRST = 256  # rows that are fetched before it is known how large they are
 
 
 class CursorReader:
@@ -50,11 +50,13 @@ class CursorReader:
         with self._session(reading) as connection:
             result = connection.execute(statement, self._bound(selection))
             reading.append(result.cursor)
-            while left != 0 and (found := result.fetchmany(rows if left is None else min(rows, left))):
+            count = min(rows, _FIRST)
+            while left != 0 and (found := result.fetchmany(count if left is None else min(count, left))):
                 left = None if left is None else left - len(found)
-                yield chunk_of(
-                    [[row[at] for at in places] for row in found] if as_written else found, columns
-                )
+                picked = [[row[at] for at in places] for row in found] if as_written else found
+                chunk = chunk_of(picked, columns)
+                yield chunk
+                count = min(rows, max(1, CHUNK_BYTES * len(found) // max(chunk.table.nbytes, 1)))
 
     def _bound(self, selection: Selection) -> dict[str, Any]:
         return {name: self._dialect.value(value) for name, value in selection.values.items()}
@@ -96,12 +98,5 @@ def _text(data: bytes) -> str | bytes:
         return data
 
 
-def _first_rows(connection: sa.Connection, selection: Selection, values: Mapping[str, Any]) -> list[Column]:
-    statement = selection.statement((), limit=_FIRST) if selection.query is None else selection.plain()
-    result = connection.execute(statement, dict(values))
-    names, rows = list(result.keys()), result.fetchmany(_FIRST)
-    return [inferred(name, [row[at] for row in rows]) for at, name in enumerate(names)]
-
-
-_OTHER = Dialect(columns=_first_rows)
+_OTHER = Dialect(columns=first_rows)
 _DIALECTS = {"mysql": MYSQL, "mariadb": MYSQL, "sqlite": SQLITE}

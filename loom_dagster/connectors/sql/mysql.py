@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from loom_dagster.connectors.contract import Scalar
-from loom_dagster.connectors.sql.columns import Column, Dialect, in_utc, text_of
+from loom_dagster.connectors.sql.columns import Column, Dialect, first_rows, in_utc, text_of
 from loom_dagster.connectors.sql.selection import Selection
 
 __all__ = ["MYSQL"]
@@ -33,9 +33,12 @@ def _columns(connection: sa.Connection, selection: Selection, values: Mapping[st
             raise
         name = str(said).partition("'")[2].rpartition("'")[0]  # whoever asks refuses them
         return [Column(name=name, type=pa.string())] * 2
-    cursor: Any = result.cursor
-    # what the driver calls a description lacks what tells bytes from text and a sign from none
-    return [_column(field) for field in cursor._result.fields]  # noqa: SLF001
+    # what PyMySQL calls a description lacks what tells bytes from text and a sign from none
+    fields = getattr(getattr(result.cursor, "_result", None), "fields", None)
+    result.close()
+    if fields is None:  # another driver
+        return first_rows(connection, selection, values)
+    return [_column(field) for field in fields]
 
 
 def _column(field: Any) -> Column:
