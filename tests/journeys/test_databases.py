@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +53,14 @@ def review(url: str, *rows: tuple[str, str, int]) -> None:
 
 
 @pytest.fixture
-def places(postgres: Server, project: Project) -> Iterator[dict[str, str]]:
+def places(postgres: Server, project: Project) -> dict[str, str]:
     urls = {"customers": postgres.database(), "analytics": postgres.database()}
     execute(
         urls["customers"], "CREATE TABLE reviews (id text PRIMARY KEY, text text, created_at timestamptz)"
     )
     review(urls["customers"], *REVIEWS)
     project.environ = {f"LOOM_CONNECTION_{name.upper()}": url for name, url in urls.items()}
-    yield urls
+    return urls
 
 
 def sentiment(project: Project, extract: dict[str, Any] | None = None, **load: Any) -> None:

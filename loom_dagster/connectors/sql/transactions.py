@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -36,8 +37,9 @@ def opened(engine: Engine) -> Iterator[Connection]:
     was not committed is undone."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.detach()
-        if connection.dialect.name == "postgresql":  # also where the database has another encoding
-            connection.connection.dbapi_connection.set_client_encoding("UTF8")  # type: ignore[union-attr]
+        raw: Any = connection.connection.dbapi_connection
+        if connection.dialect.name == "postgresql" and raw.encoding != "UTF8":  # as the database is
+            raw.set_client_encoding("UTF8")
         for setting in _SETTINGS[connection.dialect.name]:
             connection.exec_driver_sql(setting)
         yield connection

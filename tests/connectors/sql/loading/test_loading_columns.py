@@ -22,7 +22,7 @@ EVERYTHING = pa.table(
         "exact": pa.array([Decimal("1" * 30), None, Decimal(0)], pa.decimal128(38, 4)),
         "day": pa.array([date(2026, 1, 2), None, date(1900, 2, 28)]),
         "at": pa.array([datetime(2026, 1, 2, 3, 4, 5, 678901, UTC), None, datetime(1969, 12, 31, 23, 59, 59, 1, UTC)]),
-        "local": pa.array([datetime(2026, 1, 2, 3, 4, 5), None, datetime(1999, 1, 1)], pa.timestamp("s")),
+        "local": pa.array([1767323045, None, 915148800], pa.timestamp("s")),
         "hour": pa.array([time(1, 2, 3, 4), None, time(23, 59)], pa.time64("us")),
         "raw": pa.array([b"\x00\xff'\\", None, b""]),
         "tags": pa.array([["x", None], None, []], pa.list_(pa.string())),
@@ -130,7 +130,7 @@ def test_widening_is_the_databases_own_affair(db):
 def test_a_column_that_must_be_filled_is_said_before_anything(db):
     db.run("CREATE TABLE t (id INTEGER PRIMARY KEY, v VARCHAR(20), must VARCHAR(20) NOT NULL, "
            "may VARCHAR(20) NOT NULL DEFAULT 'x')")  # fmt: skip
-    with pytest.raises(Misconfigured, match="`must`.*no default"):
+    with pytest.raises(Misconfigured, match=r"`must`.*no default"):
         db.load([{"id": 1, "v": "a"}])
     db.load([{"id": 1, "v": "a", "must": "b"}])
     assert db.rows("id, must, may") == [(1, "b", "x")]
@@ -153,7 +153,7 @@ def test_types_of_postgres(database):
         assert [r.record_id[:3] for r in loaded.refused] == ["not", "7f9", "8f9"]
         assert 'invalid input syntax for type uuid: "not a uuid"' in loaded.refused[0].reason
         assert db.rows("mood, facts, more, day, at, c") == [
-            ("good", {"a": 1}, {"b": 2}, date(2026, 1, 2), datetime(2026, 1, 1), "ab ")
+            ("good", {"a": 1}, {"b": 2}, date(2026, 1, 2), datetime.fromisoformat("2026-01-01"), "ab ")
         ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
+import sqlalchemy as sa
 
 from loom_dagster.errors import Misconfigured
 from tests.connectors.sql.loading.conftest import Database
@@ -14,7 +15,7 @@ NAMES = [
     "a'b`c",
     "100% %s %(x)s %%",
     ":id :1 ?",
-    "straße 表 🙂" if False else "straße 表",
+    "straße 表",
     "select",
     "Two Words",
     "a.b[c](d)",
@@ -22,8 +23,13 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("mode", ["upsert", "append", "overwrite"])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        *((name, "upsert") for name in NAMES),
+        *((name, mode) for name in NAMES[:3] for mode in ("append", "overwrite")),
+    ],
+)
 def test_names_and_values_are_inert(db, name, mode):
     db.run("CREATE TABLE victim (id INTEGER)")
     key, table = f"k {name}", quote(name, safe="")
@@ -34,11 +40,6 @@ def test_names_and_values_are_inert(db, name, mode):
         loaded = db.load([{**row, **more} for row in rows], table=table, mode=mode, key=(key,), snapshot=f"s{n}",
                          partition="" if mode == "upsert" else name, fingerprint=name)  # fmt: skip
         assert loaded.rows == len(values), loaded.refused
-    quoted = [
-        db.engine.dialect.identifier_preparer.quote_identifier(n).replace("%%", "%") for n in (key, name)
-    ]
-    import sqlalchemy as sa
-
     found = sa.table(
         sa.quoted_name(name, True),
         sa.column(sa.quoted_name(key, True)),
@@ -46,7 +47,7 @@ def test_names_and_values_are_inert(db, name, mode):
     )
     with db.engine.connect() as connection:
         there = sorted(map(tuple, connection.execute(sa.select(found))))
-    assert there == sorted((value, value) for value in values) and quoted
+    assert there == sorted((value, value) for value in values)
     assert db.run("SELECT count(*) FROM victim") == [(0,)]
 
 
@@ -66,7 +67,7 @@ def test_a_name_that_would_be_cut_is_refused(database, kind, longest):
         ("t", letter * (longest + 1)),
         ("t", "ü" * (longest // 2 + 1) * 2),
     ):
-        with pytest.raises(Misconfigured, match="would cut it.*shorter"):
+        with pytest.raises(Misconfigured, match=r"would cut it.*shorter"):
             db.load([{"id": 1, column: "a"}], table=quote(table))
     with pytest.raises(Misconfigured, match="would cut it"):
         db.check(quote(letter * (longest + 1)), reach=False)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import re
+
 import pyarrow as pa
 import pytest
 from sqlalchemy import event
 
 from loom_dagster.connectors.sql import refusals
+from loom_dagster.connectors.sql.engines import engine_of
 from loom_dagster.errors import Misconfigured
 
 GOOD = [{"id": i, "v": "good"} for i in range(200)]
@@ -53,17 +57,11 @@ def test_every_kind_of_refusal(db, case):
         columns = columns.replace("REFERENCES other (id)", ", FOREIGN KEY (n) REFERENCES other (id)")
     db.run("CREATE TABLE other (id INTEGER PRIMARY KEY)", f"CREATE TABLE t (id INTEGER PRIMARY KEY, {columns})",
            "INSERT INTO t (id, v) VALUES (1000, 'taken')")  # fmt: skip
-    rows = [{"id": i, "v": f"v{i}", "n": None} for i in range(20)]
-    rows = [
-        {k: v for k, v in row.items() if k in columns.split() + ["id"]}
-        for row in with_bad({3: bad, 17: bad}, rows)
-    ]
-    table = pa.Table.from_pylist(rows, schema=pa.schema([("id", pa.int64()), ("v", pa.string()), ("n", pa.int64())]).
-                                 empty_table().select(list(rows[0])).schema)  # fmt: skip
+    rows = with_bad({3: bad, 17: bad}, [{"id": i, "v": f"v{i}", "n": None} for i in range(20)])
+    schema = pa.schema([("id", pa.int64()), ("v", pa.string()), ("n", pa.int64())])
+    table = pa.Table.from_pylist(rows, schema).select(["id", "v", *(["n"] if "n " in columns else [])])
     loaded = db.load(table)
     assert list(refused(loaded)) == ["3", "17"]
-    import re
-
     assert all(re.search(words, reason) for reason in refused(loaded).values()), loaded.refused
     assert db.run("SELECT count(*) FROM t") == [(19,)]
 
@@ -85,6 +83,15 @@ def test_a_nul_in_a_text_of_postgres(database):
     assert len(db.rows()) == 199
     loaded = db.load([{"id": 1, "f": {"x": "\0"}}, {"id": 2, "f": {"x": "y"}}], table="u")
     assert list(refused(loaded)) == ["1"] and db.run("SELECT id FROM u") == [(2,)]
+
+
+@pytest.mark.service
+def test_a_key_that_is_too_long_for_an_index(database):
+    long = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=9000))
+    for kind in ("postgres", "mysql"):
+        db = database(kind)
+        loaded = db.load([{"id": "short", "v": "a"}, {"id": long, "v": "b"}])
+        assert list(refused(loaded)) == [long] and db.rows() == [("short", "a")]
 
 
 @pytest.mark.service
@@ -144,8 +151,6 @@ def test_what_is_not_a_rows_fault_loads_nothing(database):
 
 
 def statements(db):
-    from loom_dagster.connectors.sql.engines import engine_of
-
     seen = []
     event.listen(engine_of(db.connection), "before_cursor_execute", lambda *a: seen.append(a[2]))
     return seen
