@@ -97,12 +97,12 @@ def _csv(snapshot: Snapshot, path: Path) -> None:
 
 def _by_hand(url: str, path: Path, mode: Mode) -> float:
     sets = ", ".join(f"{name} = excluded.{name}" for name in NAMES.split(", ")[1:])
-    merge = [f"INSERT INTO hand SELECT {NAMES} FROM staged ON CONFLICT (id) DO UPDATE SET {sets}"]  # noqa: S608
+    merge = [f"INSERT INTO hand SELECT {NAMES} FROM staged ON CONFLICT (id) DO UPDATE SET {sets}"]
     if mode == "append":
         new = "NOT EXISTS (SELECT 1 FROM hand_marks m WHERE m.mark = staged.mark)"
         merge = [
-            f"INSERT INTO hand SELECT {NAMES} FROM staged WHERE {new}",  # noqa: S608
-            f"INSERT INTO hand_marks SELECT mark FROM staged WHERE {new}",  # noqa: S608
+            f"INSERT INTO hand SELECT {NAMES} FROM staged WHERE {new}",
+            f"INSERT INTO hand_marks SELECT mark FROM staged WHERE {new}",
         ]
     connection = psycopg2.connect(url)
     try:

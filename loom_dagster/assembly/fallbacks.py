@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from loom_dagster.connectors.files.documents import document_key
 from loom_dagster.errors import Misconfigured, Permanent, Problem
 from loom_dagster.prompts import check_value, render_value
-from loom_dagster.spec.models import Fallback, Summary
+from loom_dagster.spec.models import Fallback, Load, Summary
 from loom_dagster.transform import OutputSchema, extractive_summary
 
-__all__ = ["check_fallback", "fallback_values"]
+__all__ = ["check_fallback", "chosen_fallback", "fallback_values"]
 
 Values = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+
+
+def chosen_fallback(load: Load, columns: Sequence[str]) -> Fallback | None:
+    """``load.fallback``; of documents, where none is named, a summary of their text."""
+    if load.on_failure == "fallback" and load.fallback is None and document_key(columns):
+        return Fallback(summary=Summary(of="text"))
+    return load.fallback
 
 
 def fallback_values(fallback: Fallback | None, schema: OutputSchema) -> Values | None:
@@ -25,7 +33,7 @@ def fallback_values(fallback: Fallback | None, schema: OutputSchema) -> Values |
 
 
 def check_fallback(
-    fallback: Fallback | None,
+    load: Load,
     columns: Sequence[str],
     schema: OutputSchema | None,
     *,
@@ -33,6 +41,13 @@ def check_fallback(
 ) -> Iterator[Problem]:
     """What is wrong with it, by the columns of the source and of the output."""
     outputs = [] if schema is None else list(schema.fields)
+    fallback = chosen_fallback(load, columns)
+    if load.on_failure == "fallback" and fallback is None:
+        yield Problem(
+            what="`on_failure: fallback` does not say what to fall back to, and these are no documents",
+            where=where("load", "on_failure"),
+            fix="add `load.fallback` with `model`, `values` or `summary`",
+        )
     if fallback is not None and fallback.values is not None:
         for name, value in fallback.values.items():
             place = where("load", "fallback", "values", name)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from loom_dagster.assembly.fallbacks import fallback_values
+from loom_dagster.assembly.fallbacks import chosen_fallback, fallback_values
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.clock import Clock
@@ -179,7 +179,10 @@ def _route(parts: _Parts, asks: Asks, handle: RunHandle, materials: Materials) -
         asked_at=asked_at,
         root=materials.settings.root,
     )
-    second, fallback = parts.models.second(parts.fields), spec.load.fallback
+    second, fallback = (
+        parts.models.second(parts.fields),
+        chosen_fallback(spec.load, parts.source.schema.names),
+    )
     return Route(
         transform=transformer(parts.model),
         judges=panel,

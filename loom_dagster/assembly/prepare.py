@@ -158,7 +158,7 @@ def _check_load(ready: Prepared, columns: list[str]) -> None:
                     fix=f"add `{missing[0]}`",
                 )
             )
-    ready.problems.extend(check_fallback(spec.load.fallback, columns, ready.schema, where=where))
+    ready.problems.extend(check_fallback(spec.load, columns, ready.schema, where=where))
 
 
 def _fields(

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from loom_dagster.spec.findings import Finding, nearest
-from loom_dagster.spec.models import FieldSpec, Pipeline
+from loom_dagster.spec.models import Extract, FieldSpec, Pipeline
 from loom_dagster.spec.reader import Document
 
 __all__ = ["check_spec"]
 
 _REFERENCES = ("reference_field", "sources_field", "query_field")
+_STORES = ("file", "s3", "gs", "az")
 _LOOKED_AT = ("output_field", "field")
 
 
@@ -32,7 +33,7 @@ def _load(spec: Pipeline, document: Document) -> Iterator[Finding]:
     if load.mode == "upsert" and not spec.extract.key:
         line = document.line("load", "mode")
         yield Finding(line, "`load.mode: upsert` needs a key", "name the key column(s) in `extract.key`")
-    if load.on_failure == "fallback" and load.fallback is None:
+    if load.on_failure == "fallback" and load.fallback is None and not _may_be_documents(spec.extract):
         line = document.line("load", "on_failure")
         fix = "add `load.fallback` with `model: NAME`, `values: {column: value}` or `summary: {of: column}`, or use quarantine"
         yield Finding(line, "`on_failure: fallback` does not say what to fall back to", fix)
@@ -54,6 +55,14 @@ def _incremental(spec: Pipeline, document: Document) -> Iterator[Finding]:
     if spec.load.mode == "overwrite":
         what = "`load.mode: overwrite` would leave the newest rows only, as `incremental` reads no others"
         yield Finding(document.line("load", "mode"), what, "append, or upsert with a key")
+
+
+def _may_be_documents(extract: Extract) -> bool:
+    """Whether these are documents, whose fallback is a summary, only the place itself can tell: a folder."""
+    if extract.format is not None:
+        return extract.format == "documents"
+    scheme, _, rest = extract.source.rpartition("://")
+    return scheme in ("", *_STORES) and "." not in rest.rstrip("/").rpartition("/")[2] and "*" not in rest
 
 
 def _references(spec: Pipeline, document: Document) -> Iterator[Finding]:
