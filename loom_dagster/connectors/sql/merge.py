@@ -59,7 +59,9 @@ def merged(connection: Connection, target: Target, rows: Staged, shipment: Shipm
     def put(start: int, end: int) -> None:
         some = rows.some(start, end)
         if update is not None:
-            connection.execute(update.where(*some))
+            updated = connection.execute(update.where(*some)).rowcount
+            if target.unique and updated == end - start:  # every one was there
+                return
         chosen = insert.where(*some)
         connection.execute(sa.insert(target.table).from_select(names, chosen, include_defaults=False))
 
