@@ -108,11 +108,14 @@ def test_a_killed_load_is_all_or_nothing_and_the_next_one_whole(database, kind, 
         start()
         code, ticks = load(mode)
         assert code == 0 and db.rows() == after
-        many = kind != "sqlite" and mode != "overwrite"
-        points = [(n, 0) for n in sorted(dice.sample(range(1, int(ticks)), 15 if many else 5))] + [
-            (int(ticks), 0)
+        many = 15 if kind != "sqlite" and mode != "overwrite" else 9
+        late = int(ticks) - 40  # where it merges
+        chosen = [
+            *dice.sample(range(1, late), many // 3),
+            *dice.sample(range(late, int(ticks)), many - many // 3),
         ]
-        points += [(0, dice.uniform(1, 60)) for _ in range(4 if many else 1)]
+        points = [*((n, 0) for n in sorted(chosen)), (int(ticks), 0)]
+        points += [(0, dice.uniform(1, 60)) for _ in range(4 if many == 15 else 1)]
         seen = set()
         for tick, ms in points:
             start()

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pytest
+from sqlalchemy import event
 
 from loom_dagster.connectors import Shipment
 from loom_dagster.connectors.sql.destination import SqlDestination
+from loom_dagster.connectors.sql.engines import engine_of
 from loom_dagster.errors import Transient
 from loom_dagster.spec.models import Load
 from tests.connectors.sql.loading.conftest import Incoming
@@ -91,27 +93,42 @@ def test_after_a_minute_it_is_transient(database, kind):
 
 @pytest.mark.parametrize("mode", ["append", "upsert", "overwrite"])
 def test_two_loads_at_once_follow_each_other(db, mode):
-    """The first is held open until the second has begun; both load the same records, and one row of their own."""
+    """The first stops right before it merges, until the second either waits for it or is through."""
     db.load(ROWS[:3], mode=mode)
-    began, results, errors = threading.Event(), [], []
+    waits_or_done, merging, results, errors = threading.Event(), threading.Event(), [], []
+    locks = {"sqlite": 1, "postgres": 2, "mysql": 2}[db.kind]  # the first of two is for making the table
 
-    def run(incoming, snapshot, begin):
+    def run(rows, snapshot):
         try:
-            begin.set()
-            results.append(load(db, SqlDestination(), shipment(incoming, mode, snapshot)))
+            results.append(
+                load(db, SqlDestination(), shipment(Incoming(pa.Table.from_pylist(rows), 10), mode, snapshot))
+            )
         except Exception as error:  # noqa: BLE001 - shown below
             errors.append(error)
 
-    second = threading.Thread(target=run, args=(Incoming(pa.Table.from_pylist(ROWS[:50]), 10), "s2", began))
+    def run_second():
+        merging.wait(30)
+        run(ROWS[:50], "s2")
+        waits_or_done.set()
 
-    def start_second():
-        second.start()
-        began.wait(10)
+    second = threading.Thread(target=run_second)
+    asked = []
 
-    first = Interrupted(pa.Table.from_pylist(ROWS[:60]), 10, start_second)
-    run(first, "s1", threading.Event())
+    def watch(connection, cursor, statement, *_):
+        if threading.current_thread() is second:
+            if any(lock in statement for lock in ("pg_advisory_xact_lock", "GET_LOCK", "BEGIN IMMEDIATE")):
+                asked.append(statement)
+            if len(asked) == locks:
+                waits_or_done.set()
+        elif statement.startswith("INSERT INTO") and "_loom_staged" in statement and "SELECT" in statement:
+            merging.set()
+            waits_or_done.wait(30)
+
+    event.listen(engine_of(db.connection), "before_cursor_execute", watch)
+    second.start()
+    run(ROWS[:60], "s1")
     second.join(60)
-    assert not errors and len(results) == 2
+    assert not errors and len(results) == 2 and merging.is_set()
     assert [row[0] for row in db.rows()] == list(range(50 if mode == "overwrite" else 60))
 
 
