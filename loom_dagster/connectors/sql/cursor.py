@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from loom_dagster.connections import Connection
 from loom_dagster.connectors.contract import CHUNK_BYTES, Chunk
 from loom_dagster.connectors.sql.columns import Column, Dialect, chunk_of, first_rows
-from loom_dagster.connectors.sql.engines import asking, engine_of
+from loom_dagster.connectors.sql.engines import engine_of
+from loom_dagster.connectors.sql.failures import asking
 from loom_dagster.connectors.sql.mysql import MYSQL
 from loom_dagster.connectors.sql.selection import Selection
 from loom_dagster.connectors.sql.sqlite import SQLITE

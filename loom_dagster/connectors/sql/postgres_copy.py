@@ -21,7 +21,8 @@ from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from loom_dagster.connections import Connection
 from loom_dagster.connectors.contract import Chunk, Scalar, Unreadable
-from loom_dagster.connectors.sql.engines import asking, libpq_url, translated
+from loom_dagster.connectors.sql.engines import libpq_url
+from loom_dagster.connectors.sql.failures import asking, translated
 from loom_dagster.connectors.sql.postgres_types import PostgresColumn, postgres_column, selected
 from loom_dagster.connectors.sql.selection import Selection
 from loom_dagster.errors import LoomError, Misconfigured

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from loom_dagster.connectors.contract import Place, Wanted
 from loom_dagster.connectors.sql.addresses import Table, table_at
 from loom_dagster.connectors.sql.cursor import CursorReader
-from loom_dagster.connectors.sql.engines import asking, engine_of, url_of
+from loom_dagster.connectors.sql.engines import engine_of, url_of
+from loom_dagster.connectors.sql.failures import asking
 from loom_dagster.connectors.sql.postgres_copy import PostgresReader
 from loom_dagster.connectors.sql.query import Query, parse_query
 from loom_dagster.connectors.sql.reader import Reader

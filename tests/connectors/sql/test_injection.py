@@ -110,7 +110,30 @@ def test_no_message_shows_a_secret(request, server):
         assert "cannot be read" in said
         assert not any(word in said for word in (secret, "hu%2Fsh", "hu/sh", "hush"))
     said = told(Database(url), name="none") + told(Database(url), name="", query="SELECT nope")
-    assert secret not in said
+    said += told(
+        Database(url), name="", query=f"SELECT `{secret}`".replace("`", '"' if server == "postgres" else "`")
+    )
+    if server == "postgres":
+        said += told(Database(f"{url}?sslpassword=hush"), name="", query="SELECT hush")
+    assert "***" in said and secret not in said and "hush" not in said
+
+
+@pytest.mark.service
+def test_a_password_may_hold_any_sign(postgres):
+    url, password = postgres.database(), "a+b c/%41@:?#'ü"
+    Database(url).run(
+        "DROP ROLE IF EXISTS odd",
+        f"CREATE ROLE odd LOGIN PASSWORD '{password.replace(chr(39), 2 * chr(39))}'",
+    )
+    odd = Database(url.replace(f"loom:{postgres.password}", f"odd:{quote(password, safe='')}"))
+    assert odd.query("SELECT 1 AS a") == [{"a": 1}]
+
+
+@pytest.mark.parametrize("url", ["postgresql://loom:hu/sh@hush:x/db", "postgresql://loom:x@host:hush/db"])
+def test_a_url_that_cannot_be_read_is_not_shown(url):
+    with pytest.raises(Misconfigured, match="the URL of connection `shop` cannot be read") as raised:
+        Database(url).rows()
+    assert "hush" not in "".join(traceback.format_exception(raised.value))
 
 
 @pytest.mark.service
@@ -123,6 +146,14 @@ def test_what_passes_by_itself_is_transient_and_what_does_not_is_not(request, se
     for other in (url.replace(secret, "hush"), f"{url}_none"):
         with pytest.raises(Misconfigured):
             Database(other).rows()
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("server", ["postgres", "mariadb"])
+def test_a_parameter_of_a_url_that_its_driver_does_not_know_is_refused(request, server):
+    url = request.getfixturevalue(server).database()
+    with pytest.raises(Misconfigured, match="nonsense"):
+        Database(f"{url}?nonsense=1").rows()
 
 
 def test_a_driver_that_is_not_installed_is_named():
