@@ -1,37 +1,29 @@
-"""PostgreSQL as a source: Arrow batches through COPY, of which the server's part takes longer than ours.
-
-COPY takes no parameters. So values travel, bound, into settings of the transaction, and the statement reads
-them from there as the types that the server itself infers for them.
-"""
+"""PostgreSQL as a source: Arrow batches through COPY."""
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from loom_dagster.connections import Connection
-from loom_dagster.connectors.contract import Chunk, Scalar, Unreadable
+from loom_dagster.connectors.contract import Chunk, Unreadable
 from loom_dagster.connectors.sql.engines import libpq_url
 from loom_dagster.connectors.sql.failures import asking, translated
 from loom_dagster.connectors.sql.postgres_types import PostgresColumn, postgres_column, selected
+from loom_dagster.connectors.sql.postgres_values import bound, compiled
 from loom_dagster.connectors.sql.selection import Selection
 from loom_dagster.errors import LoomError, Misconfigured
 
 __all__ = ["PostgresReader"]
 
-_DIALECT = PGDialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 _BATCH_BYTES = 4 << 20
-_COPY, _HINT = "adbc.postgresql.use_copy", "adbc.postgresql.batch_size_hint_bytes"
+_HINT = "adbc.postgresql.batch_size_hint_bytes"
 _SETTINGS = {
     "default_transaction_read_only": "on",
     "statement_timeout": "0",  # a reader that is slow to take rows is no slow query
@@ -39,8 +31,6 @@ _SETTINGS = {
     "TimeZone": "UTC",
     "DateStyle": "ISO",
 }
-_WRONG_TYPE = ("42", "22")  # SQLSTATE classes: no such operator, not a value of that type
-_ANY_TYPE = "42P18"  # nothing tells which type is meant
 
 
 class PostgresReader:
@@ -53,8 +43,8 @@ class PostgresReader:
     def describe(self, selection: Selection) -> pa.Schema:
         selection = replace(selection, window=None, order=(), after=())
         with self._transaction(selection) as (connection, cursor):
-            written = _bound(connection, cursor, selection, ())
-            cursor.execute(_compiled(selection.statement((), written=written.__getitem__, limit=0))[0])
+            written = bound(connection, cursor, selection, ())
+            cursor.execute(compiled(selection.statement((), written=written.__getitem__, limit=0))[0])
             found = [postgres_column(field) for field in cursor.fetch_record_batch().schema]
         self._columns = {column.name: column for column in found}
         return pa.schema([pa.field(column.name, column.type) for column in found])
@@ -62,14 +52,14 @@ class PostgresReader:
     def read(self, selection: Selection, schema: pa.Schema, rows: int) -> Iterator[Chunk]:
         columns, names = [self._columns[name] for name in schema.names], list(self._columns)
         with self._transaction(selection) as (connection, cursor):
-            written = _bound(connection, cursor, selection, names)
+            written = bound(connection, cursor, selection, names)
             statement = selection.statement(
                 names, columns=lambda _: selected(columns), written=written.__getitem__
             )
             cursor.adbc_statement.set_options(**{_HINT: str(_BATCH_BYTES)})
             patience = _Patience(self._connection, self._what, connection, cursor.adbc_cancel)
             with patience.waiting():
-                cursor.execute(_compiled(statement)[0])
+                cursor.execute(compiled(statement)[0])
                 batches = cursor.fetch_record_batch()
             while True:
                 with patience.waiting():
@@ -145,87 +135,6 @@ class _Patience:
         except Exception:  # noqa: BLE001 - whatever it is, it is no answer
             return False
         return True
-
-
-def _bound(connection: Any, cursor: Any, selection: Selection, names: Sequence[str]) -> dict[str, str]:
-    """How each value stands in the statement, after it was given to the transaction."""
-    values = selection.values
-    if not values:
-        return {}
-    types = _inferred(connection, cursor, selection, names)
-    types = {name: kind.replace(":", "\\:") for name, kind in types.items()}  # as ``text`` wants it
-    written = {}
-    for name, value in values.items():
-        if value is None:
-            written[name] = f"CAST(NULL AS {types[name]})"
-            continue
-        cursor.execute("SELECT set_config($1, $2, true)", (f"loom.{name}", _text(value)))
-        cursor.fetchall()
-        written[name] = f"CAST(current_setting('loom.{name}') AS {types[name]})"
-    return written
-
-
-def _inferred(connection: Any, cursor: Any, selection: Selection, names: Sequence[str]) -> Mapping[str, str]:
-    """The type of each value where it stands: its own, else what the server makes of the place."""
-    from adbc_driver_manager import Error  # the driver is loaded by now
-
-    values = selection.values
-    statement, order = _compiled(selection.statement(names, limit=0))
-    own = [_own_type(values[name]) for name in order]
-    types, first = list(own), None
-    for _ in range(len(order) + 2):
-        try:
-            return dict(zip(order, _prepared(cursor, statement, types), strict=True))
-        except Error as error:
-            state = str(getattr(error, "sqlstate", None) or "")
-            connection.rollback()
-            number = re.search(
-                r"': [^\n]*\$(\d+)", str(error)
-            )  # the statement, and after it what is said of it
-            if state == _ANY_TYPE and number is not None:
-                types[int(number[1]) - 1] = "text"
-            elif state.startswith(_WRONG_TYPE) and first is None:
-                types, first = ["unknown"] * len(order), error
-            else:
-                raise (first or error) from None
-    raise first or LookupError("no types")
-
-
-def _prepared(cursor: Any, statement: str, types: Sequence[str]) -> list[str]:
-    cursor.adbc_statement.set_options(**{_COPY: "false"})
-    try:
-        cursor.execute(f"PREPARE loom ({', '.join(types)}) AS {statement}")
-        cursor.execute("SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = 'loom'")
-        [[found]] = cursor.fetchall()
-        return list(found)
-    finally:
-        cursor.adbc_statement.set_options(**{_COPY: "true"})
-
-
-_TYPES: Mapping[type, str] = {
-    bool: "boolean",
-    int: "bigint",
-    float: "double precision",
-    Decimal: "numeric",
-    date: "date",
-}
-
-
-def _own_type(value: Scalar) -> str:
-    if isinstance(value, datetime):
-        return "timestamp" if value.tzinfo is None else "timestamptz"
-    return _TYPES.get(type(value), "unknown")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return "\\x" + value.hex()
-    return value.isoformat(" ") if isinstance(value, datetime) else str(value)
-
-
-def _compiled(statement: Any) -> tuple[str, list[str]]:
-    compiled = statement.compile(dialect=_DIALECT)
-    return compiled.string, list(compiled.positiontup or ())
 
 
 def _chunk(batch: pa.RecordBatch, columns: Sequence[PostgresColumn], schema: pa.Schema) -> Chunk:
