@@ -9,13 +9,12 @@ import contextlib
 import functools
 import getpass
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loom_dagster.assembly.scratch import scratch_in
 from loom_dagster.clock import SystemClock
 from loom_dagster.errors import Misconfigured
 from loom_dagster.events import Listener, ignore
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from loom_dagster.assembly.prepared import Prepared
     from loom_dagster.assembly.report import Report
     from loom_dagster.ledger import AnswerLog, Ledger, QuarantineEntry
-    from loom_dagster.pipeline import LoadResult, Outcome, Stop
+    from loom_dagster.pipeline import BatchDone, Consumed, LoadResult, Outcome, Stop
     from loom_dagster.release import Releases, Snapshot
     from loom_dagster.spec import Pipeline
 
@@ -124,8 +123,38 @@ class Loom:
             ready = self.prepared(name, options, scratch)
             return replay(ready, materials, self.ledger, ids, listen=listen, stop=stop)
 
-    def load(self, name: str, options: RunOptions | None = None) -> LoadResult:
-        """Load the latest released snapshot, whichever run it came from. Loading twice changes nothing."""
+    def stream(
+        self,
+        name: str,
+        *,
+        batches: int | None = None,
+        until_empty: bool = False,
+        listen: Listener = ignore,
+        done: Callable[[BatchDone], None] = lambda _: None,
+        stop: Stop | None = None,
+    ) -> Consumed:
+        """Consume the pipeline's stream until ``stop``, batch by batch."""
+        from loom_dagster.assembly.streaming import stream
+        from loom_dagster.pipeline import Stop
+
+        with self._scratch() as scratch, self._materials() as materials:
+            return stream(
+                self.prepared(name, None, scratch),
+                materials,
+                self.ledger,
+                functools.partial(self.load, name, None),
+                batches=batches,
+                until_empty=until_empty,
+                scratch=scratch,
+                listen=listen,
+                done=done,
+                stop=stop or Stop(),
+            )
+
+    def load(
+        self, name: str, options: RunOptions | None = None, snapshot: Snapshot | None = None
+    ) -> LoadResult:
+        """Load ``snapshot``, or the latest released one, whichever run it came from. Loading twice changes nothing."""
         from loom_dagster.assembly.places import destination_place
         from loom_dagster.load import load_snapshot
         from loom_dagster.pipeline import LoadResult
@@ -135,7 +164,7 @@ class Loom:
         refused = functools.partial(LoadResult, loaded=False, destination=spec.load.destination, mode=mode)
         if options is not None and options.trial:
             return refused(reason="a trial run loads nothing (pass --load to load it)")
-        snapshot = self.released(name)
+        snapshot = snapshot or self.released(name)
         if snapshot is None:
             latest = self.verdict(name)
             why = f": {latest.verdict_reason}" if latest else ""
@@ -260,26 +289,9 @@ class Loom:
                 why=error.strerror or str(error),
             ) from error
 
-    @contextlib.contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        """A folder for what a run spills; gone when it ends."""
+    def _scratch(self) -> contextlib.AbstractContextManager[Path]:
         self._make_state()
-        base = self.settings.state_dir / "scratch"
-        base.mkdir(exist_ok=True)
-        _sweep(base)
-        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=base))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep(base: Path) -> None:
-    """Remove what killed processes of this machine left behind."""
-    for folder in base.iterdir():
-        pid = folder.name.partition("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists() and Path("/proc").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        return scratch_in(self.settings.state_dir)
 
 
 def _whoami() -> str:

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from loom_dagster.assembly.model_problems import check_models
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.places import destination_place, place_at
@@ -27,7 +29,7 @@ from loom_dagster.spec import PipelineFile, load_mode
 from loom_dagster.spec.models import FieldSpec, Pipeline
 from loom_dagster.transform import OutputSchema, check_key_fields
 
-__all__ = ["prepare", "source_of"]
+__all__ = ["check_columns_of", "prepare", "source_of"]
 
 _PIPELINE = "pipeline://"
 T = TypeVar("T")
@@ -71,7 +73,7 @@ def prepare(
         )
     ready.source = _open(ready, releases, scratch, validating=validating)
     if ready.source is not None:
-        _check_source(ready)
+        found.extend(check_columns_of(ready, ready.source.schema))
     place = destination_place(spec, settings)
     found.extend(check_destination(spec.load, place, where=lambda *loc: where("load", *loc)))
     return ready
@@ -106,32 +108,33 @@ def source_of(spec: Pipeline, settings: Settings, releases: Releases, *, scratch
     )
 
 
-def _check_source(ready: Prepared) -> None:
-    spec, where, source = ready.spec, ready.file.where, ready.source
-    columns = [] if source is None else list(source.schema.names)
-    if not columns or source is None:  # an empty file has nothing to check against
-        return
-    found = ready.problems
+def check_columns_of(ready: Prepared, schema: pa.Schema) -> tuple[Problem, ...]:
+    """What of the pipeline does not fit a source with these columns."""
+    spec, where, columns = ready.spec, ready.file.where, list(schema.names)
+    if not columns:  # an empty file has nothing to check against
+        return ()
+    found: list[Problem] = []
     if ready.prompt is not None:
         found.extend(ready.prompt.check_columns(columns))
     if ready.schema is not None:
-        found.extend(check_columns(source.schema, ready.schema.arrow, where=where("load", "schema")))
+        found.extend(check_columns(schema, ready.schema.arrow, where=where("load", "schema")))
         found.extend(
             check_evaluators(
                 spec.evaluate, columns, list(ready.schema.arrow.names), where=where, root=ready.settings.root
             )
         )
     found.extend(check_key_fields(spec.transform.cache, columns, where=where))
-    _check_load(ready, columns)
+    found.extend(_check_load(ready, columns))
+    return tuple(found)
 
 
-def _check_load(ready: Prepared, columns: list[str]) -> None:
-    spec, where = ready.spec, ready.file.where
+def _check_load(ready: Prepared, columns: list[str]) -> list[Problem]:
+    spec, where, found = ready.spec, ready.file.where, list[Problem]()
     outputs = [] if ready.schema is None else list(ready.schema.arrow.names)
     if isinstance(spec.load.columns, tuple):
         for name in spec.load.columns:
             if name not in columns and name not in outputs:
-                ready.problems.append(
+                found.append(
                     Problem(
                         what=f"`load.columns` names `{name}`, which is neither a source nor an output column",
                         where=where("load", "columns"),
@@ -140,7 +143,7 @@ def _check_load(ready: Prepared, columns: list[str]) -> None:
                 )
         missing = [k for k in spec.extract.key if k not in spec.load.columns]
         if missing and load_mode(spec) == "upsert":
-            ready.problems.append(
+            found.append(
                 Problem(
                     what=f"an upsert needs its key in the destination, and `load.columns` leaves out `{missing[0]}`",
                     where=where("load", "columns"),
@@ -152,11 +155,12 @@ def _check_load(ready: Prepared, columns: list[str]) -> None:
         for name, value in fallback.values.items():
             place = where("load", "fallback", "values", name)
             if name not in outputs:
-                ready.problems.append(
+                found.append(
                     Problem(what=f"`load.fallback` sets `{name}`, which is not an output column", where=place)
                 )
             if isinstance(value, str):
-                ready.problems.extend(check_value(value, columns, where=place))
+                found.extend(check_value(value, columns, where=place))
+    return found
 
 
 def _fields(

@@ -255,6 +255,11 @@ class Ledger:
         with self._database.reading() as connection:
             return quarantine.any_open(connection, pipeline, partition)
 
+    def waiting_runs(self, pipeline: str, partition: str) -> set[str]:
+        """The runs that put there what is not resolved yet."""
+        with self._database.reading() as connection:
+            return quarantine.open_runs(connection, pipeline, partition)
+
     def resolve(
         self, pipeline: str, ids: Iterable[str], *, resolution: str, who: str, partition: str | None = None
     ) -> int:

@@ -42,7 +42,7 @@ class Plan:
     run and tells of every answer and of what people should know; ``route`` is the way of a record
     through it. ``budgets`` are kept; a run that costs more than ``warn_above`` USD only says so. ``paid``
     finds the price of a stored answer. ``partition`` is "~trial" for trial runs, which are never released. ``base`` is set when
-    records of the quarantine are tried again.
+    records of the quarantine are tried again. ``whole``: what ``batches`` does not hold is gone from the source.
     """
 
     pipeline: str
@@ -69,6 +69,7 @@ class Plan:
     version_rows: Sequence[VersionRow] = ()
     notes: Sequence[str] = ()
     base: Base | None = None
+    whole: bool = True
 
     @property
     def evaluators(self) -> list[tuple[str, str, float]]:

@@ -14,6 +14,7 @@ from loom_dagster.release.verdict import Counts, Verdict, batch_verdict
 
 if TYPE_CHECKING:
     from loom_dagster.release.columns import check_columns
+    from loom_dagster.release.pruning import prune
     from loom_dagster.release.releases import Releases
     from loom_dagster.release.replay import Replay, check_replay, merge_retry, rows_for_retry
     from loom_dagster.release.snapshot_writer import SnapshotWriter
@@ -32,6 +33,7 @@ __all__ = [
     "check_columns",
     "check_replay",
     "merge_retry",
+    "prune",
     "rows_for_retry",
 ]
 
@@ -42,6 +44,7 @@ _LATE = {
     "check_columns": "columns",
     "check_replay": "replay",
     "merge_retry": "replay",
+    "prune": "pruning",
     "rows_for_retry": "replay",
 }
 
