@@ -6,6 +6,7 @@ a message that has another one there is unreadable, for the table that it is loa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -83,14 +84,18 @@ class MessageReader:
         return len(messages)
 
     def names(self, messages: Sequence[Message]) -> list[str]:
-        """Every column there would be, before any message is set aside for what it is called like."""
-        names = dict.fromkeys(self._known)
+        """The columns that a pipeline has to fit. A name that it must not have is one if all messages have it."""
+        found: Counter[str] = Counter()
+        objects = 0
         for message in () if self._declared else messages:
             try:
-                names.update(dict.fromkeys(parsed(message.value)))
+                found.update(parsed(message.value).keys())
+                objects += 1
             except ValueError:
                 continue
-        return [name for name in names if name.strip() and not name.startswith(_OURS)]
+        names = [n for n in found if n.strip() and not n.startswith(_OURS)]
+        stray = {n for n in names if n in self._taken and found[n] < objects}
+        return [n for n in dict.fromkeys([*self._known, *names]) if n not in stray]
 
     def rows(self, messages: Sequence[Message]) -> MessageRows:
         """The batch as rows; a message that is none is an unreadable row."""
