@@ -170,7 +170,9 @@ def test_a_server_that_goes_away_and_comes_back_is_waited_for_and_sigterm_ends_t
 def test_what_is_no_object_goes_to_quarantine_and_holds_up_nothing(shop):
     shop.pipeline(batch=10)
     shop.send(1)
-    shop.raw({"data": "{broken"}, {"data": "[1]"}, {"id": "r2", "text": "flat"}, {"other": "x"}, {"data": "7"})
+    shop.raw(
+        {"data": "{broken"}, {"data": "[1]"}, {"id": "r2", "text": "flat"}, {"other": "x"}, {"data": "7"}
+    )
     shop.raw({"data": json.dumps({"id": "r3", "text": "x", "sentiment": "positive"})})  # an output's name
     first, end = shop.stream("--until-empty")
     assert shop.arrived() == once(1, 2) and shop.waiting() == 0
@@ -215,7 +217,9 @@ def test_what_was_run_and_could_not_be_loaded_is_loaded_by_the_next_start_withou
     shop.send(*range(5))
     other = shop.project.root / "out/classify.parquet"
     other.parent.mkdir()
-    pq.write_table(pa.table({"id": [1.5], "sentiment": [True]}), other)  # nothing of ours can be appended to it
+    pq.write_table(
+        pa.table({"id": [1.5], "sentiment": [True]}), other
+    )  # nothing of ours can be appended to it
     shop.stream("--until-empty", code=2)
     assert shop.waiting() == 5
     other.unlink()

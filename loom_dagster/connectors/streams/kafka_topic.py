@@ -16,6 +16,8 @@ __all__ = ["KafkaTopic", "reach_topic", "settings_of"]
 
 # we are no longer the one who reads that partition: whoever is reads on from the last commit
 _LOST = ("ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID", "REBALANCE_IN_PROGRESS", "FENCED_INSTANCE_ID")
+# may be set otherwise, by what follows the question mark of the connection's URL
+_DEFAULTS = {"session.timeout.ms": "10000", "fetch.wait.max.ms": "100"}
 _AWAY = ("_ALL_BROKERS_DOWN", "_TRANSPORT", "_TIMED_OUT", "_RESOLVE", "_WAIT_COORD", "_MAX_POLL_EXCEEDED")
 
 
@@ -34,8 +36,9 @@ class KafkaTopic:
     ) -> None:
         self._address, self._from_now = address, begin == "now"
         self._error: LoomError | None = None
-        self._assigned = False
-        self._ended: set[int] = set()
+        self._begun: dict[int, int] | None = (
+            None  # where each of our partitions began; None: there are none yet
+        )
         self._early: list[Any] = []  # messages that came while nobody asked for any
         self._consumer = _made(
             "Consumer",
@@ -45,8 +48,6 @@ class KafkaTopic:
                 "client.id": consumer,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "session.timeout.ms": 10_000,
                 "error_cb": self._heard,
             },
         )
@@ -54,7 +55,7 @@ class KafkaTopic:
 
     @property
     def at_end(self) -> bool:
-        return self._assigned and {p.partition for p in self._consumer.assignment()} <= self._ended
+        return self._begun is not None and self._left(cached=True) == 0 and self._left(cached=False) == 0
 
     def take(self, most: int, wait: float) -> Sequence[Message]:
         self._consumer.resume(self._consumer.assignment())
@@ -93,13 +94,7 @@ class KafkaTopic:
                 raise self._said(one, "cannot be acknowledged")
 
     def behind(self) -> int | None:
-        total = 0
-        for at in self._consumer.position(self._consumer.assignment()):
-            low, high = self._consumer.get_watermark_offsets(at, cached=True) or (-1, -1)
-            if high < 0:
-                return None
-            total += high - (at.offset if at.offset >= 0 else max(low, 0))
-        return total + len(self._early)
+        return self._left(cached=True)
 
     def again(self) -> None:
         """Nothing: librdkafka connects anew by itself and goes on where it was."""
@@ -107,17 +102,27 @@ class KafkaTopic:
     def close(self) -> None:
         self._consumer.close()
 
+    def _left(self, *, cached: bool) -> int | None:
+        """How many messages of our partitions come after those that were taken."""
+        from confluent_kafka import KafkaException
+
+        total, begun = len(self._early), self._begun or {}
+        for at in self._consumer.position(self._consumer.assignment()):
+            try:
+                low, high = self._consumer.get_watermark_offsets(at, timeout=10, cached=cached) or (-1, -1)
+            except KafkaException as error:
+                raise self._said(error.args[0], "cannot be asked") from error
+            if high < 0:
+                return None
+            total += high - (at.offset if at.offset >= 0 else begun.get(at.partition, low))
+        return total
+
     def _message(self, one: Any) -> Message | None:
-        error = one.error()
-        if error is None:
-            self._ended.discard(one.partition())
-            key = f"{one.partition()}-{one.offset()}-{one.timestamp()[1]}"
-            return Message(id=key, value=one.value() if one.value() is not None else b"null")
-        if error.name() == "_PARTITION_EOF":
-            self._ended.add(one.partition())
-        else:
-            self._heard(error)
-        return None
+        if one.error() is not None:
+            self._heard(one.error())
+            return None
+        key = f"{one.partition()}-{one.offset()}-{one.timestamp()[1]}"
+        return Message(id=key, value=one.value() if one.value() is not None else b"null")
 
     def _heard(self, error: Any) -> None:
         self._error = self._said(error, "cannot be read")
@@ -126,18 +131,14 @@ class KafkaTopic:
         return _translated(error, self._address, what)
 
     def _on_assign(self, consumer: Any, partitions: Sequence[Any]) -> None:
-        self._assigned, self._ended = True, set()
-        if self._from_now:
-            self._begin_now(consumer, partitions)
-
-    def _begin_now(self, consumer: Any, partitions: Sequence[Any]) -> None:
-        """Where a group begins is committed at once: killed before its first batch, it begins there again."""
-        new = [at for at in consumer.committed(partitions, timeout=10) if at.offset < 0]
+        begins = consumer.committed(partitions, timeout=10)
+        new = [at for at in begins if at.offset < 0]
         for at in new:
-            at.offset = consumer.get_watermark_offsets(at, timeout=10)[1]
-        if new:
+            at.offset = consumer.get_watermark_offsets(at, timeout=10)[1 if self._from_now else 0]
+        if new and self._from_now:  # killed before its first batch, the group begins there again
             consumer.commit(offsets=new, asynchronous=False)
-        consumer.assign(consumer.committed(partitions, timeout=10))
+        self._begun = {at.partition: at.offset for at in begins}
+        consumer.assign(begins)
 
     def _on_revoke(self, consumer: Any, partitions: Sequence[Any]) -> None:
         lost = {p.partition for p in partitions}
@@ -168,7 +169,7 @@ def settings_of(connection: Connection) -> Mapping[str, str]:
         raise Misconfigured(
             f"the URL of connection `{connection.name}` names no broker", fix="such as kafka://host:9092"
         )
-    found = {"bootstrap.servers": hosts}
+    found = {**_DEFAULTS, "bootstrap.servers": hosts}
     if login:
         user, _, password = login.partition(":")
         found |= {

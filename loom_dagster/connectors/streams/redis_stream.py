@@ -47,10 +47,19 @@ class RedisStream:
         return self._empty
 
     def take(self, most: int, wait: float) -> Sequence[Message]:
+        from redis import ResponseError
+
         with self._asking("cannot be read"):
             self._make_group()
-            found = self._pending(most) or self._left_behind(most) or self._new(most, wait)
-        self._empty = not found
+            try:
+                found = self._pending(most) or self._left_behind(most) or self._new(most, wait)
+            except ResponseError as error:
+                if not str(error).startswith("NOGROUP"):
+                    raise
+                # the stream was deleted: all that a new one of that name holds has not been read
+                self._note(f"{self._address.uri} or its group `{self._group}` was deleted; it begins anew")
+                self._begin, found = "0", []
+        self._empty = not found and self._begin is None
         return found
 
     def keep(self, messages: Sequence[Message]) -> None:
@@ -119,22 +128,13 @@ class RedisStream:
     def _read(
         self, start: str, most: int, wait: float = 0
     ) -> list[tuple[bytes, Mapping[bytes, bytes] | None]]:
-        from redis import ResponseError
-
         block = max(1, round(wait * 1000)) if wait > 0 else None
-        try:
-            reply = self._redis.xreadgroup(
+        reply = _plain(
+            self._redis.xreadgroup(
                 self._group, self._consumer, {self._address.name: start}, count=most, block=block
             )
-        except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
-                raise
-            # the stream was deleted: all that a new one of that name holds has not been read
-            self._note(f"{self._address.uri} or its group `{self._group}` was deleted; it begins anew")
-            self._begin = "0"
-            self._make_group()
-            return []
-        return list(_plain(reply)[0][1]) if reply else []
+        )
+        return list(reply[0][1]) if reply else []
 
     def _messages(self, entries: Sequence[tuple[bytes, Mapping[bytes, bytes] | None]]) -> list[Message]:
         """What is left of entries; one that was deleted since it was taken is acknowledged and told."""
