@@ -135,7 +135,6 @@ class Loom:
     ) -> Consumed:
         """Consume the pipeline's stream until ``stop``, batch by batch."""
         from loom_dagster.assembly.streaming import stream
-        from loom_dagster.pipeline import Stop
 
         with self._scratch() as scratch, self._materials() as materials:
             return stream(
@@ -148,7 +147,7 @@ class Loom:
                 scratch=scratch,
                 listen=listen,
                 done=done,
-                stop=stop or Stop(),
+                stop=stop,
             )
 
     def load(

@@ -46,7 +46,7 @@ def stream(
     scratch: Path,
     listen: Listener,
     done: Callable[[BatchDone], None],
-    stop: Stop,
+    stop: Stop | None,
 ) -> Consumed:
     """Consume the source of ``ready``. Raises Misconfigured when it is no stream or cannot run."""
     spec = ready.spec
@@ -76,7 +76,9 @@ def stream(
         )
         work = _Work(ready, materials, ledger, load, seat, Notes(folder), scratch, listen)
         with closing(source):
-            return consume(source, work, terms, stop=stop, note=note, done=done, clock=materials.clock)
+            return consume(
+                source, work, terms, stop=stop or Stop(), note=note, done=done, clock=materials.clock
+            )
 
 
 class _Work:

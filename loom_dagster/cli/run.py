@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from loom_dagster.assembly import Loom
     from loom_dagster.cli.progress import Watch
     from loom_dagster.pipeline import Outcome
+    from loom_dagster.release import Snapshot
 
 __all__ = ["Ended", "carry_out", "report", "run"]
 
@@ -139,10 +140,18 @@ def carry_out(
     try:
         outcome = attempt()
         if load and outcome.released and not options.trial:
-            outcome = replace(outcome, load=loom.load(name, options))
+            outcome = replace(outcome, load=loom.load(name, options, _own(loom, name, outcome)))
     except LoomError as error:
         return Ended(name=name, outcome=outcome, error=error)
     return Ended(name=name, outcome=outcome)
+
+
+def _own(loom: Loom, name: str, outcome: Outcome) -> Snapshot | None:
+    """Of a stream the snapshot of this very run, for the latest one may be another batch by now."""
+    from loom_dagster.spec import is_stream
+
+    stream = is_stream(loom.spec(name).extract.source)
+    return loom.releases.snapshot(name, outcome.run_id) if stream else None
 
 
 def _broken(loom: Loom, name: str) -> Ended:

@@ -241,7 +241,7 @@ def test_an_outage_is_waited_for_and_a_used_up_budget_is_not(shop, model):
         line for line in child.stderr if "tried again" in line
     )
     model.change(status=0)
-    out, err = child.communicate(timeout=120)
+    _, err = child.communicate(timeout=120)
     assert child.returncode == 0, err
     assert shop.arrived() == once(*range(20))
     shop.pipeline(server=model, transform=price, batch=20, monitoring={"cost_budget": 0.004})
@@ -249,6 +249,23 @@ def test_an_outage_is_waited_for_and_a_used_up_budget_is_not(shop, model):
     *_, end = shop.stream("--until-empty", code=1)
     assert "budget" in end["why"] and shop.waiting() == 20
     assert shop.arrived() == once(*range(20))  # nothing of a batch that is not whole
+
+
+def test_records_in_quarantine_of_several_batches_are_tried_again_together(shop, model):
+    model.change(labels={f"review number {n}": "negative" if n % 2 else "positive" for n in range(6)})
+    evaluate = [{"name": "sure", "type": "regex", "field": "sentiment", "pattern": "positive"}]
+    shop.pipeline(batch=2, server=model, evaluate={"evaluators": evaluate})
+    shop.send(*range(6))
+    shop.raw({"data": "{broken"})
+    shop.stream("--until-empty")
+    assert shop.arrived() == once(0, 2, 4)
+    model.change(labels=dict.fromkeys((f"review number {n}" for n in range(6)), "positive"))
+    again = shop.project.loom("quarantine", "retry", "classify", "--all")
+    assert again.code == 0, again.out + again.err
+    assert shop.arrived() == once(*range(6))
+    left = shop.project.loom("quarantine", "list", "classify", "--json").json["records"]
+    assert [row["kind"] for row in left] == ["unreadable_row"]
+    assert model.stats()["paid"] == 9
 
 
 def test_versions_of_one_record_are_loaded_in_their_order(shop):
