@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -59,12 +60,12 @@ def stream(
 
 
 class _Told:
-    """A line a batch on stdout (with --json one JSON object a line), notes on stderr, each once."""
+    """A line a batch on stdout (with --json one JSON object a line), notes on stderr."""
 
     def __init__(self, name: str, *, as_json: bool) -> None:
         self._name, self._as_json = name, as_json
         self._out, self._err = Terminal(sys.stdout), Terminal(sys.stderr)
-        self._notes: set[str] = set()
+        self._held = False
 
     def say(self, text: str) -> None:
         self._err.line(text)
@@ -74,6 +75,7 @@ class _Told:
             self._err.paragraph(f"{event.pipeline}: {event.text}")
 
     def batch(self, done: BatchDone) -> None:
+        self._held = done.stops and done.outcome is not None and done.outcome.status == "held"
         if self._as_json:
             self._emit({"batch": _document(done)})
         else:
@@ -91,6 +93,11 @@ class _Told:
             f"{self._out.sign(sign)} {self._name}: {how}. {counted(consumed.messages, 'message')} in "  # type: ignore[arg-type]
             f"{counted(consumed.batches, 'batch', 'batches')}, {consumed.loaded:,} loaded, {dollars(consumed.cost)}"
         )
+        if self._held:
+            name = shlex.quote(self._name)
+            self._out.line("   its messages stay in the stream; mend the pipeline, or let them through:")
+            self._out.line(f"   loom quarantine list {name}")
+            self._out.line(f'   loom release {name} --why "..." && loom stream {name}')
         return consumed.exit_code
 
     def failed(self, error: LoomError) -> int:
@@ -141,7 +148,7 @@ def _sentence(name: str, done: BatchDone) -> str:
             parts.append(f"{counts.deferred:,} deferred")
         parts.append(dollars(done.outcome.spending.total))
     if done.stops:
-        parts.append("held, not acknowledged")
+        parts.append("not acknowledged")
     if done.behind is not None:
         parts.append(f"{done.behind:,} behind")
     return f"{', '.join(parts)} ({seconds(done.seconds)})"

@@ -167,6 +167,39 @@ def test_a_server_that_goes_away_and_comes_back_is_waited_for_and_sigterm_ends_t
     assert json.loads(out.splitlines()[-1])["exit_code"] == 0
 
 
+@pytest.mark.slow
+def test_the_first_signal_finishes_the_batch_in_flight_and_the_second_ends_at_once(shop, model):
+    shop.pipeline(batch=20, server=model)
+    shop.send(*range(60))
+    model.change(latency=0.5)
+    child = shop.start()
+    until(lambda: model.stats()["in_flight"] > 0, alive=child)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 0, err
+    assert shop.arrived() == once(*range(20)) and shop.waiting() == 40
+    assert json.loads(out.splitlines()[-1])["messages"] == 20
+    model.change(latency=30)
+    child = shop.start()
+    until(lambda: model.stats()["in_flight"] > 0, alive=child)
+    child.send_signal(signal.SIGTERM)
+    assert "press again" in child.stderr.readline()
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=20)
+    assert child.returncode == 130 and shop.waiting() == 40
+
+
+def test_messages_that_come_again_are_neither_paid_for_nor_loaded_again(shop, model):
+    shop.pipeline(batch=7, server=model)
+    shop.send(*range(20))
+    shop.stream("--until-empty")
+    with shop.redis as client:  # as if no acknowledgement had reached the server
+        client.xgroup_setid("reviews", shop.group, 0)
+    *_, end = shop.stream("--until-empty")
+    assert end["messages"] == 20
+    assert shop.arrived() == once(*range(20)) and model.stats()["paid"] == 20
+
+
 def test_what_is_no_object_goes_to_quarantine_and_holds_up_nothing(shop):
     shop.pipeline(batch=10)
     shop.send(1)
@@ -200,6 +233,8 @@ def test_a_held_batch_stops_the_stream_and_its_messages_come_again_until_it_is_r
         assert held["batch"]["status"] == "held" and not held["batch"]["acknowledged"]
         assert "4 of 10 records passed (40%) < batch_threshold" in end["why"]
         assert shop.waiting() == 10
+    told = shop.project.loom("stream", "classify", "--until-empty")
+    assert told.code == 1 and 'loom release classify --why "..."' in told.out
     paid = model.stats()["paid"]
     assert paid == 10
     released = shop.project.loom("release", "classify", "--why", "looked at it", "--no-load")
