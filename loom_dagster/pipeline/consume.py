@@ -87,7 +87,7 @@ class _Consumption:
                 if batch := self._gather():
                     if self._settle(batch).stops:
                         return total
-                elif terms.until_empty and self._source.at_end:
+                elif self._over():
                     break
         except Stopped:
             pass
@@ -108,7 +108,7 @@ class _Consumption:
             found = self._take(room, min(left, 1.0))
             known = {message.id for message in self._waiting}
             self._waiting += [message for message in found if message.id not in known]
-            if not found and (not self._waiting or (terms.until_empty and self._source.at_end)):
+            if not found and (not self._waiting or (self._over())):
                 break
         if self._stop.requested:
             return []
@@ -196,6 +196,9 @@ class _Consumption:
 
     def _take(self, most: int, wait: float) -> Sequence[Message]:
         return self._patience.until_done(lambda: self._source.take(most, wait), after=self._source.again)
+
+    def _over(self) -> bool:
+        return self._terms.until_empty and self._patience.until_done(lambda: self._source.at_end)
 
     def _behind(self) -> int | None:
         try:

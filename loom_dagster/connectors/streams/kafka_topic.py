@@ -58,17 +58,32 @@ class KafkaTopic:
         return self._begun is not None and self._left(cached=True) == 0 and self._left(cached=False) == 0
 
     def take(self, most: int, wait: float) -> Sequence[Message]:
+        from confluent_kafka import KafkaException
+
         self._consumer.resume(self._consumer.assignment())
         raw, self._early = self._early[:most], self._early[most:]
         if not raw:
-            raw = self._consumer.consume(most, max(wait, 0.0))
+            try:
+                raw = self._consumer.consume(most, max(wait, 0.0))
+            except KafkaException as error:  # of a rebalance that could not be carried out
+                raise self._said(error.args[0], "cannot be read") from error
         found = [message for one in raw if (message := self._message(one)) is not None]
         if not found and self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        if found:
-            self._error = None
+            self._raise_unless_back(self._error)
+        self._error = None
         return found
+
+    def _raise_unless_back(self, heard: LoomError) -> None:
+        """The client says when brokers go, and not when they are back."""
+        from confluent_kafka import KafkaException
+
+        if isinstance(heard, Transient):
+            try:
+                self._consumer.list_topics(self._address.name, timeout=1.0)
+                return
+            except KafkaException:
+                pass
+        raise heard
 
     def keep(self, messages: Sequence[Message]) -> None:
         self._consumer.pause(self._consumer.assignment())
@@ -83,7 +98,8 @@ class KafkaTopic:
         for message in messages:
             partition, offset = map(int, message.id.split("-")[:2])
             upto[partition] = max(upto.get(partition, 0), offset + 1)
-        offsets = [TopicPartition(self._address.name, p, offset) for p, offset in upto.items()]
+        mine = {at.partition for at in self._consumer.assignment()}  # others have gone on with what we lost
+        offsets = [TopicPartition(self._address.name, p, offset) for p, offset in upto.items() if p in mine]
         try:
             done = self._consumer.commit(offsets=offsets, asynchronous=False) if offsets else []
             failed = [one.error for one in done or () if one.error is not None]
