@@ -133,25 +133,27 @@ def run_direct(loom: Loom, names: Sequence[str], options: RunOptions, watch: Wat
 
 
 def carry_out(
-    loom: Loom, name: str, options: RunOptions, attempt: Callable[[], Outcome], *, load: bool
+    loom: Loom,
+    name: str,
+    options: RunOptions,
+    attempt: Callable[[], Outcome],
+    *,
+    load: bool,
+    of_stream: Callable[[Outcome], Snapshot | None] | None = None,
 ) -> Ended:
-    """``attempt``, and the loading of what it released. An error is part of how it ended."""
+    """``attempt``, and the loading of what it released: ``of_stream`` says which snapshot, for of a stream the
+    latest may be another batch by now. An error is part of how it ended."""
     outcome = None
     try:
         outcome = attempt()
         if load and outcome.released and not options.trial:
-            outcome = replace(outcome, load=loom.load(name, options, _own(loom, name, outcome)))
+            own = of_stream(outcome) if of_stream else None
+            outcome = replace(
+                outcome, load=loom.load(name, options, own) if own else loom.load(name, options)
+            )
     except LoomError as error:
         return Ended(name=name, outcome=outcome, error=error)
     return Ended(name=name, outcome=outcome)
-
-
-def _own(loom: Loom, name: str, outcome: Outcome) -> Snapshot | None:
-    """Of a stream the snapshot of this very run, for the latest one may be another batch by now."""
-    from loom_dagster.spec import is_stream
-
-    stream = is_stream(loom.spec(name).extract.source)
-    return loom.releases.snapshot(name, outcome.run_id) if stream else None
 
 
 def _broken(loom: Loom, name: str) -> Ended:
