@@ -22,6 +22,7 @@ from loom_dagster.pipeline.stop import Stop
 __all__ = ["Work", "consume"]
 
 _BEAT = 10.0  # seconds between signs of life
+_LOOK = 0.5  # seconds a take waits, so that a stop is heard soon
 _TURN = 0.5  # seconds between looks whether it is our turn
 
 
@@ -75,7 +76,8 @@ class _Consumption:
         clock: Clock,
     ) -> None:
         self._source, self._work, self._terms, self._clock = source, work, terms, clock
-        self._stop, self._done = stop, done
+        self._stop, self._note, self._done = stop, note, done
+        self._turns = False
         self._patience = Patience(stop, note, clock)
         self._waiting: list[Message] = []
         self._total = Consumed()
@@ -98,17 +100,19 @@ class _Consumption:
 
     def _gather(self) -> list[Message]:
         """The next batch; none when no message came for a while, or when it is time to stop."""
-        terms, began = self._terms, None
-        while (room := terms.batch - len(self._waiting)) > 0 and not self._stop.requested:
-            if began is None and self._waiting:
-                began = self._clock.monotonic()
-            left = terms.wait if began is None else terms.wait - (self._clock.monotonic() - began)
-            if left <= 0:
+        terms, now = self._terms, self._clock.monotonic
+        closes: float | None = None
+        while not self._stop.requested:
+            if closes is None and self._waiting:
+                closes = now() + terms.wait
+            room = terms.batch - len(self._waiting)
+            left = _LOOK if closes is None else min(closes - now(), _LOOK)
+            if room <= 0 or left <= 0:
                 break
-            found = self._take(room, min(left, 1.0))
+            found = self._take(room, left)
             known = {message.id for message in self._waiting}
             self._waiting += [message for message in found if message.id not in known]
-            if not found and (not self._waiting or (self._over())):
+            if not found and (not self._waiting or self._over()):
                 break
         if self._stop.requested:
             return []
@@ -157,7 +161,7 @@ class _Consumption:
             except Misconfigured as error:
                 if error.kind != "lease":
                     raise
-                self._patience.tell(f"waiting for its turn: {error.what}")
+                self._take_turns(error)
                 delay = _TURN  # noqa: PLW2901
             else:
                 if outcome.status != "deferred" or outcome.stopped_by:
@@ -169,6 +173,11 @@ class _Consumption:
             if self._patience.wait(delay):
                 break
         raise Stopped
+
+    def _take_turns(self, error: Misconfigured) -> None:
+        if not self._turns:
+            self._note(f"{error.what}; batches of this one and of that one take turns")
+        self._turns = True
 
     def _goes_on(self, outcome: Outcome) -> bool:
         """Whether the stream goes on after a batch. A small one of which nothing passed, when no threshold is set,

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from loom_dagster.assembly import Loom
+from loom_dagster.errors import Misconfigured
 from tests.journeys.project import SCHEMA, Project
 from tests.servers.llm import LLMServer
 
@@ -86,6 +88,9 @@ class Shop:
         assert run.code == code, run.out + run.err
         return [json.loads(line) for line in run.out.splitlines()]
 
+    def opened(self) -> Loom:
+        return Loom.open(self.project.root, self.project.environ)
+
     def arrived(self) -> Counter[str]:
         return Counter(row["id"] for row in self.project.table())
 
@@ -142,6 +147,7 @@ def test_two_consumers_of_one_group_share_the_work(shop, model):
     ended = [child.communicate(timeout=120) for child in children]
     assert [child.returncode for child in children] == [0, 0], ended
     assert [json.loads(out.splitlines()[-1])["messages"] for out, _ in ended] == [100, 100]
+    assert all(err.count("take turns") <= 1 for _, err in ended)
     assert shop.arrived() == once(*range(200)) and shop.waiting() == 0
     assert model.stats()["repeated"] == 0
 
@@ -342,9 +348,10 @@ def test_what_a_stream_cannot_be_is_refused_with_exit_code_2(shop):
         ({"extract": {"source": "data/reviews.parquet"}}, "belongs to a redis:// or kafka:// source"),
     ):
         shop.pipeline(**blocks)
-        refused = shop.project.loom("stream", "classify", "--until-empty")
-        assert refused.code == 2 and why in refused.err, refused.err
-        assert "secret-word" not in refused.err + refused.out
+        with pytest.raises(Misconfigured) as refused:
+            shop.opened().stream("classify", until_empty=True)
+        told = " ".join([str(refused.value), *map(str, refused.value.problems)])
+        assert why in told and "secret-word" not in told
     shop.project.reviews({"a": "x"})
     shop.pipeline(extract={"source": "data/reviews.parquet", "stream": None})
     assert "which is no stream" in shop.project.loom("stream", "classify").err
