@@ -52,9 +52,17 @@ GROUPS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("scenarios", nargs="*", default=["peers"], metavar="SCENARIO", help=f"{', '.join([*SCENARIOS, *GROUPS])}")
+    parser.add_argument(
+        "scenarios",
+        nargs="*",
+        default=["peers"],
+        metavar="SCENARIO",
+        help=f"{', '.join([*SCENARIOS, *GROUPS])}",
+    )
     parser.add_argument("--contestants", nargs="+", metavar="NAME[:VARIANT]", help=f"of {', '.join(ALL)}")
     parser.add_argument("--records", type=int)
     parser.add_argument("--latency", type=float, default=0.2, help="seconds")

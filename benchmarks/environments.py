@@ -34,7 +34,18 @@ def interpreter(name: str) -> str:
     if not (python.exists() and installed.exists() and installed.read_text() == wanted):
         print(f"making an environment for {name}", file=sys.stderr)
         run([sys.executable, "-m", "venv", str(folder)])
-        run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(requirements)])
+        run(
+            [
+                str(python),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "-r",
+                str(requirements),
+            ]
+        )
         installed.write_text(wanted)
     return str(python)
 

@@ -67,7 +67,9 @@ async def measure(way: str, base: str, calls: int, in_flight: int) -> dict[str, 
                     {"role": "user", "content": text},
                 ]
                 origin = Origin(pipeline="bench", record_id=str(number), purpose="transform")
-                await lane.send(Question(model=model, messages=messages, origin=origin, schema=SCHEMA), messages)
+                await lane.send(
+                    Question(model=model, messages=messages, origin=origin, schema=SCHEMA), messages
+                )
 
         async def ask(numbers: range) -> None:
             shared = iter(numbers)
@@ -111,7 +113,9 @@ def run(way: str, calls: int, in_flight: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--calls", type=int, default=3000)
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=3)

@@ -65,7 +65,9 @@ def budget(setting: Setting) -> Table:
 
     def measure(contestant: str, folder: Path) -> Row:
         with serve(setting.records, latency=setting.latency) as server:
-            full = run(setting, contestant, folder / "full", server, pipeline={"transform": {"price": PRICE}}).wait(server)
+            full = run(
+                setting, contestant, folder / "full", server, pipeline={"transform": {"price": PRICE}}
+            ).wait(server)
         half = cost(full.stats) / 2
         settings = {"transform": {"price": PRICE}, "monitoring": {"cost_budget": half}}
         with serve(setting.records, latency=setting.latency) as server:
@@ -176,7 +178,9 @@ def memory(setting: Setting) -> Table:
         def measure(contestant: str, folder: Path, size: int = size) -> Row:
             with serve(1) as server:
                 offline = {"transform": {"model": "offline/demo"}}
-                result: Result = run(setting, contestant, folder, server, records=size, pipeline=offline).wait()
+                result: Result = run(
+                    setting, contestant, folder, server, records=size, pipeline=offline
+                ).wait()
             return {
                 "records": size,
                 "peak": result.peak_mb,

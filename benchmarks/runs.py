@@ -96,7 +96,9 @@ class Running:
         name, _, variant = contestant.partition(":")
         script = CONTESTANTS / name / "run.py"
         if not script.exists():
-            raise Unavailable(f"no such contestant; there are {', '.join(sorted(p.name for p in CONTESTANTS.iterdir()))}")
+            raise Unavailable(
+                f"no such contestant; there are {', '.join(sorted(p.name for p in CONTESTANTS.iterdir()))}"
+            )
         python = sys.executable if here else interpreter(name)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.job, self.answers = folder, job, folder / "answers.jsonl"
@@ -111,7 +113,16 @@ class Running:
         }
         (folder / "job.json").write_text(json.dumps(told))
         self._child = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(MEASURED), str(folder), python, str(script), str(folder / "job.json")],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                str(MEASURED),
+                str(folder),
+                python,
+                str(script),
+                str(folder / "job.json"),
+            ],
             env=environ(folder, Path(python)),
             stdout=subprocess.PIPE,
             text=True,
@@ -132,7 +143,9 @@ class Running:
         os.killpg(self._child.pid, signal.SIGKILL)
         self._child.communicate()
 
-    def wait(self, server: LLMServer | None = None, *, may_fail: bool = False, timeout: float = 1800.0) -> Result:
+    def wait(
+        self, server: LLMServer | None = None, *, may_fail: bool = False, timeout: float = 1800.0
+    ) -> Result:
         """What it took and what came out. Raises Unavailable when it takes more than ``timeout`` seconds,
         or fails and nobody expected it to."""
         try:
@@ -143,7 +156,12 @@ class Running:
         took = json.loads(said)
         if took["exit_code"] and not may_fail:
             raise Unavailable(f"failed with exit code {took['exit_code']}: {self.last_words()}")
-        return Result(**took, **check(self.job.records, self.answers), stats=server.stats() if server else {}, folder=self.folder)
+        return Result(
+            **took,
+            **check(self.job.records, self.answers),
+            stats=server.stats() if server else {},
+            folder=self.folder,
+        )
 
     def last_words(self) -> str:
         """The last line it wrote, or the message of its error document."""

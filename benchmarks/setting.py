@@ -70,7 +70,9 @@ def run(
     return Running(contestant, job, folder, here=setting.here)
 
 
-def measured(setting: Setting, measure: Callable[[str, Path], Row], *, repeats: int | None = None) -> list[Row]:
+def measured(
+    setting: Setting, measure: Callable[[str, Path], Row], *, repeats: int | None = None
+) -> list[Row]:
     """One row a contestant: medians of what ``measure(contestant, folder)`` gives, the worst of what was lost,
     double or wrong; or, by name, why there is none. All take their turn before anybody is measured again,
     and who took more than ten times the ideal is not."""
@@ -93,12 +95,18 @@ def measured(setting: Setting, measure: Callable[[str, Path], Row], *, repeats: 
             if time.monotonic() - began > patience:
                 slow.add(name)
     return [
-        {"contestant": name, "reason": failed[name]} if name in failed else {"contestant": name, **summary(rows)}
+        {"contestant": name, "reason": failed[name]}
+        if name in failed
+        else {"contestant": name, **summary(rows)}
         for name, rows in taken.items()
     ]
 
 
 def summary(rows: list[Row]) -> Row:
-    values = {key: [float(row[key]) for row in rows if key in row] for key in {key for row in rows for key in row}}
+    values = {
+        key: [float(row[key]) for row in rows if key in row] for key in {key for row in rows for key in row}
+    }
     worst = {"lost", "double", "wrong", "overspend", "paid_twice", "received_and_lost"}
-    return {key: max(all_) if key in worst else statistics.median(all_) for key, all_ in values.items()} | {"runs": len(rows)}
+    return {key: max(all_) if key in worst else statistics.median(all_) for key, all_ in values.items()} | {
+        "runs": len(rows)
+    }

@@ -52,7 +52,9 @@ def side_by_side(setting: Setting, title: str, text: str, *, criteria: str = "",
     def measure(contestant: str, folder: Path) -> Row:
         def one(records: int) -> Result:
             with serve(records, latency=setting.latency, **options) as server:
-                return run(setting, contestant, folder / str(records), server, records=records, criteria=criteria).wait(server)
+                return run(
+                    setting, contestant, folder / str(records), server, records=records, criteria=criteria
+                ).wait(server)
 
         if contestant not in starts:
             starts[contestant] = one(few)
@@ -75,9 +77,7 @@ def side_by_side(setting: Setting, title: str, text: str, *, criteria: str = "",
         }
 
     rows = measured(setting, measure)
-    said = (
-        f"{setting.records:,} records, {setting.latency * 1000:.0f} ms latency, {setting.in_flight} in flight: ideal {ideal:.2f} s. {text}"
-    )
+    said = f"{setting.records:,} records, {setting.latency * 1000:.0f} ms latency, {setting.in_flight} in flight: ideal {ideal:.2f} s. {text}"
     return Table(title=title, text=said.strip(), columns=COLUMNS, rows=rows)
 
 

@@ -37,6 +37,8 @@ class Table:
 
 def heading(arguments: Sequence[str]) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    machine = f"{os.cpu_count()} cores, {memory:.0f} GB, {platform.system()}, Python {platform.python_version()}"
+    machine = (
+        f"{os.cpu_count()} cores, {memory:.0f} GB, {platform.system()}, Python {platform.python_version()}"
+    )
     command = shlex.join(["python", "-m", "benchmarks.compare", *arguments])
     return f"## {datetime.now(UTC):%Y-%m-%d}, {machine}\n\n`{command}`\n"

@@ -18,6 +18,12 @@ from loom_dagster.spec import json_schema
 _EVALUATOR = "[Semantic](#semantic)"  # one of many: where it may stand, any of them may
 HERE = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Made by docs/generate.py from the code; do not edit. -->\n"
+CONNECTORS = """# What connectors guarantee
+
+{note}
+One suite of tests, which every connector passes where the table says yes; `-` is what a place cannot do.
+`tests/connectors/contract/` holds it.
+"""
 HEAD = """# Every key of a pipeline file
 
 {note}
@@ -148,8 +154,42 @@ def _option(parameter: Any) -> str:
     return names if parameter.is_flag else f"{names} {parameter.metavar or parameter.name.upper()}"
 
 
+def connector_reference() -> str:
+    """What each connector guarantees: the tests of its contract, by their docstrings."""
+    sys.path.insert(0, str(HERE.parents[1]))
+    from tests.connectors.contract import cases, test_destinations, test_sources
+
+    text = [CONNECTORS.format(note=NOTE)]
+    for title, tests, way in (
+        ("Sources", test_sources, "reads"),
+        ("Destinations", test_destinations, "writes"),
+    ):
+        served = [case for case in cases.CASES if getattr(case, way)]
+        text += [
+            f"## {title}\n",
+            f"| guarantee | {' | '.join(map(str, served))} |",
+            f"|---|{'---|' * len(served)}",
+        ]
+        for name, test in vars(tests).items():
+            if name.startswith("test_"):
+                needs = [
+                    word
+                    for mark in getattr(test, "pytestmark", ())
+                    if mark.name == "needs"
+                    for word in mark.args
+                ]
+                kept = ["yes" if all(getattr(case, word) for word in needs) else "-" for case in served]
+                text.append(f"| {test.__doc__.splitlines()[0]} | {' | '.join(kept)} |")
+        text.append("")
+    return "\n".join(text)
+
+
 def main() -> int:
-    pages = {"yaml.md": yaml_reference(), "cli.md": cli_reference()}
+    pages = {
+        "yaml.md": yaml_reference(),
+        "cli.md": cli_reference(),
+        "guarantees.md": connector_reference(),
+    }
     if "--check" not in sys.argv:
         HERE.mkdir(exist_ok=True)
         for name, text in pages.items():

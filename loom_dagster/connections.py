@@ -16,7 +16,8 @@ from loom_dagster.errors import Misconfigured
 
 __all__ = ["Connection", "connection_of", "read_connections", "redacted", "variable_of"]
 
-_PASSWORD = re.compile(r"^([A-Za-z][\w+.-]*://[^/?#]*?):([^/?#]*)@")
+# to the last @: a password with signs that a URL should spell otherwise is one all the same
+_PASSWORD = re.compile(r"^([A-Za-z][\w+.-]*://[^:/?#@]*):(.*)@", re.DOTALL)
 _KNOWN = ("url", "password_env", "connect_timeout", "query_timeout")
 _PREFIX = "LOOM_CONNECTION_"
 
@@ -39,7 +40,10 @@ class Connection:
     def secrets(self) -> tuple[str, ...]:
         """What must never be shown, however it is spelled."""
         match = _PASSWORD.match(self.url)
-        return () if match is None else tuple({match[2], unquote(match[2])} - {""})
+        if match is None:
+            return ()
+        words = {match[2], match[2].partition("@")[0]}
+        return tuple((words | {unquote(word) for word in words}) - {""})
 
     def __str__(self) -> str:
         return self.shown
@@ -47,7 +51,7 @@ class Connection:
 
 def redacted(url: str) -> str:
     """Without password and without what follows a question mark."""
-    return _PASSWORD.sub(r"\1@", url.partition("?")[0])
+    return _PASSWORD.sub(r"\1@", url).partition("?")[0]
 
 
 def connection_of(name: str, known: Mapping[str, Connection]) -> Connection:

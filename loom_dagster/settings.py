@@ -52,7 +52,8 @@ class Settings:
     be down before the rest of a run is deferred. ``monthly_budget``: the most that all pipelines
     together may spend in a month (UTC), in USD. ``prices``: of models that the price file does not know.
     ``limits``: of all pipelines together, by the name of a model (`openai/gpt-4o-mini`) or a provider (`openai`).
-    ``connections``: databases by name.
+    ``connections``: databases by name. ``ledger``: a schema of one of them, ``postgres://CONNECTION/SCHEMA``, or from
+    the environment a whole URL; None: a file in ``state``.
     """
 
     root: Path
@@ -68,6 +69,7 @@ class Settings:
     prices: Mapping[str, ModelPrice] = field(default_factory=dict)
     limits: Mapping[str, ModelLimits] = field(default_factory=dict)
     connections: Mapping[str, Connection] = field(default_factory=dict)
+    ledger: str | None = field(default=None, repr=False)  # may hold a password
 
     @property
     def state_dir(self) -> Path:
@@ -80,7 +82,8 @@ class RunOptions:
     """How one run differs from what the YAML says.
 
     ``limit``, ``model`` and ``offline`` make it a trial: it is not loaded or published unless
-    ``load`` is set. ``fresh`` does not continue an open run. ``strict`` turns warnings about
+    ``load`` is set. ``fresh`` does not continue an open run; ``full_refresh`` reads an incremental
+    source from its beginning. ``strict`` turns warnings about
     unlocked prompts into errors.
     """
 
@@ -88,6 +91,7 @@ class RunOptions:
     model: str | None = None
     offline: bool = False
     fresh: bool = False
+    full_refresh: bool = False
     load: bool = False
     strict: bool = False
     params: Mapping[str, str] = field(default_factory=dict)
@@ -123,12 +127,23 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     table = dict(_table(root) or {})
     known = {f.name: f for f in fields(Settings) if f.name != "root"}
     _check_names(table, known, "[tool.loom]")
+    _refuse_password(table.get("ledger"))
     for name in known.keys() - {"connections", "limits", "prices"}:
         if value := environ.get(f"LOOM_{name.upper()}"):
             table[name] = value
     connections = read_connections(table.pop("connections", {}), environ)
     values = {name: _typed(name, value) for name, value in table.items()}
     return Settings(root=root, connections=connections, **values)
+
+
+def _refuse_password(ledger: Any) -> None:
+    if isinstance(ledger, str) and (Connection(name="", url=ledger).secrets or "password=" in ledger):
+        raise Misconfigured(
+            "a password stands in pyproject.toml",
+            where="[tool.loom] ledger",
+            why="files are committed and shared",
+            fix="name a connection, postgres://CONNECTION, or set LOOM_LEDGER to the whole URL",
+        )
 
 
 def _check_names(table: Iterable[str], known: Iterable[str], where: str) -> None:

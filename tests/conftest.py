@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers.databases import MariaDb, Postgres, Redis, Server
+from tests.servers.s3 import S3Server
 
 _SPEAKS = ("LOOM_", "DAGSTER_", "OPENAI_", "ANTHROPIC_")
 
@@ -44,3 +45,19 @@ def mariadb() -> Iterator[Server]:
 def redis_server() -> Iterator[Server]:
     """A Redis server."""
     yield from _served(Redis)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server."""
+    server = S3Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The S3 server, which the environment names with its credentials; ``s3.bucket()`` makes an empty bucket."""
+    for name, value in s3_server.environ.items():
+        monkeypatch.setenv(name, value)
+    return s3_server

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from loom_dagster.connectors.files.documents import document_key
 from loom_dagster.prompts import compile_prompt
 from loom_dagster.records import digest
 from loom_dagster.settings import Settings
@@ -31,12 +32,22 @@ def code_version(file: PipelineFile, settings: Settings) -> str:
 
 
 def columns_to_load(file: PipelineFile, settings: Settings, transformed: Path) -> list[str]:
-    """Of a snapshot's table, the columns that go to the destination: key and output by default."""
+    """Of a snapshot's table, the columns that go to the destination: key and output by default, with those
+    of its lineage where they are wanted."""
     load, key = file.spec.load, file.spec.extract.key
-    if load.columns == "all":
-        import pyarrow.parquet as pq  # heavy, and only for this
+    if load.columns != "all" and load.lineage is None and key:
+        return _chosen(file, settings, key)
+    import pyarrow.parquet as pq  # heavy, and only for this
 
-        return [c for c in pq.read_schema(transformed).names if not c.startswith("_loom_")]
+    names = pq.read_schema(transformed).names
+    lineage = [c for c in names if c.startswith("_loom_")]
+    there = [c for c in names if c not in lineage]
+    chosen = there if load.columns == "all" else _chosen(file, settings, key or document_key(there))
+    return [*chosen, *(lineage if load.lineage else ())]
+
+
+def _chosen(file: PipelineFile, settings: Settings, key: Sequence[str]) -> list[str]:
+    load = file.spec.load
     if load.columns is not None:
         return list(load.columns)
     fields: Mapping[str, FieldSpec] | None = load.schema_

@@ -9,29 +9,29 @@ import contextlib
 import functools
 import getpass
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loom_dagster.assembly.scratch import scratch_in
 from loom_dagster.clock import SystemClock
-from loom_dagster.errors import Misconfigured
+from loom_dagster.errors import LoomError, Misconfigured
 from loom_dagster.events import Listener, ignore
 from loom_dagster.settings import RunOptions, Settings, load_settings
-from loom_dagster.spec import Project, load_mode, load_project
+from loom_dagster.spec import Project, load_project
 
 if TYPE_CHECKING:
     from loom_dagster.assembly.plan import Materials
     from loom_dagster.assembly.prepared import Prepared
     from loom_dagster.assembly.report import Report
-    from loom_dagster.ledger import AnswerLog, Ledger, QuarantineEntry
+    from loom_dagster.ledger import AnswerLog, Ledger, QuarantineEntry, WatermarkRow
     from loom_dagster.pipeline import BatchDone, Consumed, LoadResult, Outcome, Stop
     from loom_dagster.release import Releases, Snapshot
     from loom_dagster.spec import Pipeline
+    from loom_dagster.watermark import Watermark
 
-# Rooms that need pyarrow, SQLAlchemy or aiohttp are imported by the methods that use them: a Dagster
-# code location and `loom list` open projects all the time and run nothing.
+# Rooms that need pyarrow, SQLAlchemy or aiohttp are imported where they are used: code locations run nothing.
 
 __all__ = ["Loom"]
 
@@ -56,10 +56,10 @@ class Loom:
 
     @functools.cached_property
     def ledger(self) -> Ledger:
-        from loom_dagster.ledger import Ledger
+        from loom_dagster.ledger import Ledger, ledger_address
 
         self._make_state()
-        return Ledger(self.settings.state_dir / "ledger.sqlite")
+        return Ledger(ledger_address(self.settings))
 
     @functools.cached_property
     def releases(self) -> Releases:
@@ -96,7 +96,7 @@ class Loom:
 
         with self._scratch() as scratch, self._materials() as materials:
             plan = make_plan(self.prepared(name, options, scratch), materials)
-            return run(
+            outcome = run(
                 plan,
                 self.ledger,
                 fresh=options is not None and options.fresh,
@@ -105,6 +105,7 @@ class Loom:
                 clock=self.clock,
                 dagster_run_id=dagster_run_id,
             )
+        return self._with_quarantine(outcome)
 
     def retry(
         self,
@@ -121,7 +122,8 @@ class Loom:
 
         with self._scratch() as scratch, self._materials() as materials:
             ready = self.prepared(name, options, scratch)
-            return replay(ready, materials, self.ledger, ids, listen=listen, stop=stop)
+            outcome = replay(ready, materials, self.ledger, ids, listen=listen, stop=stop)
+        return self._with_quarantine(outcome)
 
     def stream(
         self,
@@ -140,8 +142,7 @@ class Loom:
             return stream(
                 self.prepared(name, None, scratch),
                 materials,
-                self.ledger,
-                functools.partial(self.load, name, None),
+                self,
                 batches=batches,
                 until_empty=until_empty,
                 scratch=scratch,
@@ -150,48 +151,17 @@ class Loom:
                 stop=stop,
             )
 
-    def load(
-        self, name: str, options: RunOptions | None = None, snapshot: Snapshot | None = None
-    ) -> LoadResult:
-        """Load ``snapshot``, or the latest released one, whichever run it came from. Loading twice changes nothing."""
-        from loom_dagster.assembly.places import destination_place
-        from loom_dagster.load import load_snapshot
-        from loom_dagster.pipeline import LoadResult
+    def load(self, name: str, options: RunOptions | None = None, only: Snapshot | None = None) -> LoadResult:
+        """Load what is released (``only``: that), whichever run it came from. Loading twice changes nothing."""
+        from loom_dagster.assembly.loading import load_released
 
-        spec = self.spec(name)
-        mode = load_mode(spec)
-        refused = functools.partial(LoadResult, loaded=False, destination=spec.load.destination, mode=mode)
-        if options is not None and options.trial:
-            return refused(reason="a trial run loads nothing (pass --load to load it)")
-        snapshot = snapshot or self.released(name)
-        if snapshot is None:
-            latest = self.verdict(name)
-            why = f": {latest.verdict_reason}" if latest else ""
-            return refused(reason=f"nothing of `{name}` is released{why}")
-        rows = int(snapshot.counts["passed"])
-        if rows == 0 and not spec.extract.allow_empty:
-            return refused(
-                snapshot=snapshot.id, reason="the released snapshot is empty (extract.allow_empty is not set)"
-            )
-        began = time.monotonic()
-        loaded = load_snapshot(
-            snapshot.transformed,
-            destination_place(spec, self.settings),
-            load=spec.load,
-            key=spec.extract.key,
-            pipeline=name,
-            columns=self._columns_to_load(name, snapshot),
-            snapshot=snapshot.id,
-            fingerprint=snapshot.fingerprint,
+        trial = options is not None and options.trial
+        result = load_released(
+            self.project.pipeline(name), self.settings, self.ledger, self.releases, trial=trial, only=only
         )
-        return LoadResult(
-            loaded=True,
-            destination=spec.load.destination,
-            mode=mode,
-            rows=loaded.rows,
-            snapshot=snapshot.id,
-            seconds=time.monotonic() - began,
-        )
+        if result.loaded:
+            self.publish_quarantine(name)
+        return result
 
     def verdict(self, name: str, partition: str = "") -> Snapshot | None:
         """The newest snapshot with its verdict, released or held."""
@@ -214,7 +184,30 @@ class Loom:
     def resolve(self, name: str, ids: Sequence[str], *, resolution: str, who: str | None = None) -> int:
         """Mark quarantined records as dealt with; gives how many were open."""
         self._known(name)
-        return self.ledger.resolve(name, ids, resolution=resolution, who=who or _whoami())
+        number = self.ledger.resolve(name, ids, resolution=resolution, who=who or _whoami())
+        if name in self.project.files:
+            self.publish_quarantine(name)
+        return number
+
+    def publish_quarantine(self, name: str) -> int:
+        """Bring the table of ``load.quarantine`` up to date; without one nothing is done. Gives how many
+        records had changed. Raises Misconfigured or Transient when it cannot be written."""
+        spec = self.spec(name)
+        if spec.load.quarantine is None:
+            return 0
+        from loom_dagster.assembly.quarantine_table import publish_quarantine
+
+        return publish_quarantine(spec, self.settings, self.ledger, self.releases, now=self.clock.now())
+
+    def _with_quarantine(self, outcome: Outcome) -> Outcome:
+        """The run has ended; a table that cannot be written does not undo it, and is not hidden either."""
+        try:
+            if not outcome.trial:
+                self.publish_quarantine(outcome.pipeline)
+        except LoomError as error:
+            said = f"the quarantine's table was not written: {error.sentence()}"
+            return replace(outcome, stopped_by=outcome.stopped_by or said)
+        return outcome
 
     def answers(self) -> AnswerLog:
         """The answer store, opened; the caller closes it."""
@@ -245,14 +238,21 @@ class Loom:
             options or RunOptions(),
             self.releases,
             scratch=scratch,
+            watermark=self._watermark(name),
             environ=self._environ,
             validating=validating,
         )
 
-    def _columns_to_load(self, name: str, snapshot: Snapshot) -> list[str]:
-        from loom_dagster.assembly.identity import columns_to_load
+    def watermark(self, name: str) -> WatermarkRow | None:
+        """How far an incremental pipeline has come with its source. Raises Misconfigured for an unknown name."""
+        self._known(name)
+        return self.ledger.watermarks.get(name)
 
-        return columns_to_load(self.project.pipeline(name), self.settings, snapshot.transformed)
+    def _watermark(self, name: str) -> Watermark | None:
+        if self.spec(name).extract.incremental is None:
+            return None
+        row = self.ledger.watermarks.get(name)
+        return None if row is None else row.watermark
 
     def _known(self, name: str) -> None:
         if name not in self.project.names:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from loom_dagster.assembly.fallbacks import chosen_fallback, fallback_values
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.clock import Clock
@@ -19,13 +20,14 @@ from loom_dagster.extract import Source
 from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Shares
 from loom_dagster.ledger import RunHandle, VersionRow
 from loom_dagster.pipeline import OnFailure, Pace, Plan, Room, Route
-from loom_dagster.prompts import Prompt, render_value
+from loom_dagster.prompts import Prompt
 from loom_dagster.records import Batch, digest
-from loom_dagster.release import Releases, Stamp
+from loom_dagster.release import Releases, Stamp, Written, gone
 from loom_dagster.settings import Settings
 from loom_dagster.spec import is_stream
 from loom_dagster.spec.models import FieldSpec, Pipeline
 from loom_dagster.transform import OutputSchema, Transformer
+from loom_dagster.watermark import Watermark
 
 __all__ = ["TRIAL", "Materials", "make_plan"]
 
@@ -36,7 +38,8 @@ TRIAL = "~trial"  # where trial runs keep their own runs and snapshots, beside e
 class Materials:
     """What a plan is made with, beside the prepared pipeline. ``shares`` makes a member of those who
     share the project's limits. ``batches``, ``samples``
-    and ``source_schema`` replace the source when records of the quarantine are tried again."""
+    and ``source_schema`` replace the source when records of the quarantine are tried again, as an
+    ``increment`` where the pipeline has increments."""
 
     settings: Settings
     store: AnswerStore
@@ -46,6 +49,7 @@ class Materials:
     batches: Callable[[], Iterator[Batch]] | None = None
     samples: Mapping[str, int] | None = None
     source_schema: pa.Schema | None = None
+    increment: bool = False
 
 
 def make_plan(ready: Prepared, materials: Materials) -> Plan:
@@ -96,7 +100,23 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         versions=versions(ready),
         version_rows=_version_rows(prompt, model),
         notes=tuple(str(p) for p in ready.warnings),
+        increment=ready.start.increment or materials.increment,
+        reached=lambda: _reached(ready, parts.source, materials),
+        gone=functools.partial(_gone, ready, materials),
     )
+
+
+def _reached(ready: Prepared, source: Source, materials: Materials) -> Watermark | None:
+    """Records of the quarantine that are tried again bring a pipeline no further."""
+    return source.reached if ready.spec.extract.incremental and materials.batches is None else None
+
+
+def _gone(ready: Prepared, materials: Materials, written: Written) -> tuple[int, Sequence[str]]:
+    """Known only when everything was read again."""
+    name = ready.spec.name
+    if not ready.options.full_refresh or written.deferred or materials.releases.released(name) is None:
+        return 0, ()
+    return gone(materials.releases.read_transformed(name), [written.transformed, written.quarantine])
 
 
 def _paid(store: AnswerStore, key: bytes, since: float) -> float | None:
@@ -164,8 +184,10 @@ def _route(parts: _Parts, asks: Asks, handle: RunHandle, materials: Materials) -
         asked_at=asked_at,
         root=materials.settings.root,
     )
-    second, fallback = parts.models.second(parts.fields), spec.load.fallback
-    fixed = None if fallback is None else fallback.values
+    second, fallback = (
+        parts.models.second(parts.fields),
+        chosen_fallback(spec.load, parts.source.schema.names),
+    )
     return Route(
         transform=transformer(parts.model),
         judges=panel,
@@ -173,7 +195,7 @@ def _route(parts: _Parts, asks: Asks, handle: RunHandle, materials: Materials) -
             policy=spec.load.on_failure,
             retries=spec.load.retries if spec.load.on_failure == "retry" else 0,
             model=None if second is None else transformer(second),
-            values=None if fixed is None else _fixed_values(fixed, parts.schema),
+            values=fallback_values(fallback, parts.schema),
         ),
         samples=materials.samples or {},
     )
@@ -199,19 +221,6 @@ def _pace(model: Model, judge: Model) -> Pace:
     many again may be open, so that the next ones are there."""
     workers = model.in_flight + (judge.in_flight if judge.name != model.name else model.in_flight // 2)
     return Pace(workers=workers, room=Room(records=max(Room().records, 2 * workers)))
-
-
-def _fixed_values(
-    values: Mapping[str, Any], schema: OutputSchema
-) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
-    def make(columns: Mapping[str, Any]) -> Mapping[str, Any]:
-        output = {
-            name: render_value(value, columns) if isinstance(value, str) else value
-            for name, value in values.items()
-        }
-        return schema.check(output)
-
-    return make
 
 
 def _version_rows(prompt: Prompt, model: Model) -> list[VersionRow]:

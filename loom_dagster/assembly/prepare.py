@@ -13,21 +13,25 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from loom_dagster.assembly.fallbacks import check_fallback
+from loom_dagster.assembly.increments import Start, start_of
 from loom_dagster.assembly.model_problems import check_models
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.places import destination_place, place_at
 from loom_dagster.assembly.prepared import Prepared
+from loom_dagster.assembly.quarantine_table import quarantine_place
 from loom_dagster.errors import LoomError, Misconfigured, Problem
 from loom_dagster.evaluate import check_evaluators
 from loom_dagster.extract import Source, open_source
 from loom_dagster.gateway import PriceBook
 from loom_dagster.load import check_destination
-from loom_dagster.prompts import Prompt, check_value, compile_prompt
+from loom_dagster.prompts import Prompt, compile_prompt
 from loom_dagster.release import Releases, check_columns
 from loom_dagster.settings import RunOptions, Settings
 from loom_dagster.spec import PipelineFile, load_mode
-from loom_dagster.spec.models import FieldSpec, Pipeline
+from loom_dagster.spec.models import FieldSpec, Load, Pipeline
 from loom_dagster.transform import OutputSchema, check_key_fields
+from loom_dagster.watermark import Watermark
 
 __all__ = ["check_columns_of", "prepare", "source_of"]
 
@@ -42,12 +46,13 @@ def prepare(
     releases: Releases,
     *,
     scratch: Path,
+    watermark: Watermark | None = None,
     environ: Mapping[str, str] = os.environ,
     validating: bool = False,
 ) -> Prepared:
     """Put ``file`` together and check it. Never raises for what a user wrote: see ``problems``.
 
-    ``validating``: an upstream pipeline that has nothing released yet is a warning, as in every new project.
+    ``watermark``: how far an incremental pipeline has come. ``validating``: an upstream pipeline that has nothing released yet is a warning, as in every new project.
     """
     ready = Prepared(file=file, settings=settings, options=options, prices=PriceBook.load())
     ready.problems.extend(file.problems)
@@ -62,27 +67,28 @@ def prepare(
     if ready.models is not None:
         ready.model = ready.models.transform(ready.fields)
         ready.problems.extend(check_models(ready, environ))
-    if options.params:
-        # `{{ params.x }}` belongs to extract.query; until there is one, a value would be ignored
-        found.append(
-            Problem(
-                what=f"nothing in `{spec.name}` takes the parameter `{next(iter(options.params))}`",
-                where=where("extract"),
-                fix="leave --param out; parameters are values for `extract.query`, which this version does not have",
-            )
-        )
+    started = _attempt(
+        lambda: start_of(spec, options, watermark, validating=validating),
+        where("extract", "incremental"),
+        found,
+    )
+    ready.start = started or Start()
     ready.source = _open(ready, releases, scratch, validating=validating)
     if ready.source is not None:
         found.extend(check_columns_of(ready, ready.source.schema))
     place = destination_place(spec, settings)
     found.extend(check_destination(spec.load, place, where=lambda *loc: where("load", *loc)))
+    quarantined = quarantine_place(spec, settings)
+    if quarantined is not None:
+        load = Load(destination=quarantined.uri)
+        found.extend(check_destination(load, quarantined, where=lambda *loc: where("load", "quarantine")))
     return ready
 
 
 def _open(ready: Prepared, releases: Releases, scratch: Path, *, validating: bool) -> Source | None:
     where = ready.file.where("extract", "source")
     try:
-        return source_of(ready.spec, ready.settings, releases, scratch=scratch)
+        return source_of(ready.spec, ready.settings, releases, scratch=scratch, start=ready.start)
     except Misconfigured as error:
         of_time = validating and error.kind == "not_released"
         found = error.problems or (_problem(error, where),)
@@ -90,12 +96,14 @@ def _open(ready: Prepared, releases: Releases, scratch: Path, *, validating: boo
     return None
 
 
-def source_of(spec: Pipeline, settings: Settings, releases: Releases, *, scratch: Path) -> Source:
+def source_of(
+    spec: Pipeline, settings: Settings, releases: Releases, *, scratch: Path, start: Start | None = None
+) -> Source:
     """The opened source; ``pipeline://name`` is that pipeline's latest released table.
 
     Raises Misconfigured when it cannot be read.
     """
-    uri = spec.extract.source
+    uri, start = spec.extract.source, start or Start()
     from_pipeline = uri.startswith(_PIPELINE)
     if from_pipeline:
         uri = str(releases.read_transformed(uri.removeprefix(_PIPELINE)))
@@ -105,6 +113,9 @@ def source_of(spec: Pipeline, settings: Settings, releases: Releases, *, scratch
         batch_size=spec.transform.batch_size,
         scratch=scratch,
         from_pipeline=from_pipeline,
+        values=start.values,
+        window=start.window,
+        known=start.known,
     )
 
 
@@ -150,16 +161,7 @@ def _check_load(ready: Prepared, columns: list[str]) -> list[Problem]:
                     fix=f"add `{missing[0]}`",
                 )
             )
-    fallback = spec.load.fallback
-    if fallback is not None and fallback.values is not None:
-        for name, value in fallback.values.items():
-            place = where("load", "fallback", "values", name)
-            if name not in outputs:
-                found.append(
-                    Problem(what=f"`load.fallback` sets `{name}`, which is not an output column", where=place)
-                )
-            if isinstance(value, str):
-                found.extend(check_value(value, columns, where=place))
+    found.extend(check_fallback(spec.load, columns, ready.schema, where=where))
     return found
 
 

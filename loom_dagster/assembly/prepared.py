@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from loom_dagster.assembly.increments import Start
 from loom_dagster.assembly.models import Models
 from loom_dagster.errors import Misconfigured, Problem
 from loom_dagster.extract import Source
@@ -14,7 +16,7 @@ from loom_dagster.prompts import Prompt
 from loom_dagster.records import digest
 from loom_dagster.settings import RunOptions, Settings
 from loom_dagster.spec import PipelineFile
-from loom_dagster.spec.models import BudgetSpec, FieldSpec, JudgedSpec, Pipeline
+from loom_dagster.spec.models import BudgetSpec, Fallback, FieldSpec, JudgedSpec, Pipeline
 from loom_dagster.transform import OutputSchema
 
 __all__ = ["Prepared"]
@@ -36,6 +38,7 @@ class Prepared:
     source: Source | None = None
     models: Models | None = None
     model: Model | None = None
+    start: Start = field(default_factory=Start)
 
     @property
     def spec(self) -> Pipeline:
@@ -91,6 +94,13 @@ class Prepared:
             None if self.schema is None else self.schema.body,
             judges,
             [spec.extract.source, spec.extract.key, spec.load.on_failure, spec.load.retries],
-            [second.identity if second else None, spec.load.fallback and spec.load.fallback.values],
+            [second.identity if second else None, _unasked(spec.load.fallback)],
             [self.options.limit, dict(self.options.params)],
         ).hex()
+
+
+def _unasked(fallback: Fallback | None) -> Any:
+    """What a fallback without a model gives."""
+    if fallback is None or fallback.summary is None:
+        return fallback and fallback.values
+    return {"summary": fallback.summary.model_dump(mode="json")}

@@ -12,7 +12,7 @@ from loom_dagster.errors import Misconfigured
 from loom_dagster.events import Listener
 from loom_dagster.ledger import Ledger
 from loom_dagster.pipeline import Base, Outcome, Stop, run
-from loom_dagster.release import check_replay, merge_retry, rows_for_retry
+from loom_dagster.release import Releases, Replay, Snapshot, check_replay, joined, merge_retry, rows_for_retry
 from loom_dagster.spec import is_stream
 
 __all__ = ["replay"]
@@ -36,17 +36,10 @@ def replay(
     name = ready.spec.name
     if is_stream(ready.spec.extract.source):
         return replay_stream(ready, materials, ledger, ids, listen=listen, stop=stop)
-    snapshot = materials.releases.latest(name)
-    if snapshot is None:
-        raise Misconfigured(f"`{name}` has no quarantine", why="it has not been run", fix=f"loom run {name}")
-    unfinished = ledger.open_run(name)
-    if unfinished is not None:
-        raise Misconfigured(
-            f"a run of `{name}` has not ended ({unfinished.status} since {unfinished.started_at:%Y-%m-%d %H:%M} UTC)",
-            why="records that are deferred come before records that failed",
-            fix=f"finish it first: loom run {name}",
-        )
-    rows = rows_for_retry(snapshot, ids)
+    incremental = ready.spec.extract.incremental is not None
+    snapshot = _newest(name, materials.releases, ledger)
+    _refuse_refused(name, ledger, ids or ())
+    rows = _rows(name, materials.releases, ledger, ids) if incremental else rows_for_retry(snapshot, ids)
     if not rows.ids:
         raise Misconfigured(
             f"nothing in the quarantine of `{name}` can be tried again",
@@ -60,13 +53,18 @@ def replay(
             batches=lambda: rows.batches(size),
             samples=ledger.samples(name, "", rows.ids),
             source_schema=rows.table.schema,
+            increment=incremental,
         ),
     )
     check_replay(snapshot, plan.source_schema, plan.output_schema, [e for e, _, _ in plan.evaluators])
-    base = Base(
-        counts=snapshot.counts,
-        tried=len(rows.ids),
-        merge=lambda retried, folder: merge_retry(snapshot, retried, folder),
+    base = (
+        None
+        if incremental
+        else Base(
+            counts=snapshot.counts,
+            tried=len(rows.ids),
+            merge=lambda retried, folder: merge_retry(snapshot, retried, folder),
+        )
     )
     return run(
         replace(plan, base=base),
@@ -76,3 +74,44 @@ def replay(
         stop=stop or Stop(),
         clock=materials.clock,
     )
+
+
+def _newest(name: str, releases: Releases, ledger: Ledger) -> Snapshot:
+    """The snapshot whose quarantine it is. Raises Misconfigured without one, and for a run that goes first."""
+    snapshot = releases.latest(name)
+    if snapshot is None:
+        raise Misconfigured(f"`{name}` has no quarantine", why="it has not been run", fix=f"loom run {name}")
+    unfinished = ledger.open_run(name)
+    if unfinished is not None:
+        raise Misconfigured(
+            f"a run of `{name}` has not ended ({unfinished.status} since {unfinished.started_at:%Y-%m-%d %H:%M} UTC)",
+            why="records that are deferred come before records that failed",
+            fix=f"finish it first: loom run {name}",
+        )
+    return snapshot
+
+
+def _refuse_refused(name: str, ledger: Ledger, ids: Sequence[str]) -> None:
+    """Rows that a destination refused passed every judge: asking the model again would change nothing."""
+    entries = ledger.quarantine(name, "", ids=ids, unresolved=True) if ids else []
+    refused = [entry for entry in entries if entry.stage == "load"]
+    if refused:
+        raise Misconfigured(
+            f"refused by the destination, not by a judge: {', '.join(e.record_id for e in refused[:5])}",
+            why=refused[0].reason,
+            fix=f"change the table so that it takes them, then: loom load {name}",
+        )
+
+
+def _rows(name: str, releases: Releases, ledger: Ledger, ids: Sequence[str] | None) -> Replay:
+    """Of an incremental pipeline the quarantine is spread over its snapshots; what passes now is one more."""
+    wanted: dict[str, list[str]] = {}
+    for entry in ledger.quarantine(name, "", ids=ids, unresolved=ids is None):
+        if entry.stage in ("transform", "evaluate") or ids is not None:
+            wanted.setdefault(entry.run_id, []).append(entry.record_id)
+    parts = []
+    for run_id in sorted(wanted):
+        snapshot = releases.snapshot(name, run_id)
+        if snapshot is not None:
+            parts.append(rows_for_retry(snapshot, wanted[run_id]))
+    return joined(parts)

@@ -49,7 +49,7 @@ def _waiting(name: str, materials: Materials, ledger: Ledger, ids: Sequence[str]
     by_run: defaultdict[str, list[str]] = defaultdict(list)
     entries = ledger.quarantine(name, "", ids=ids, unresolved=True)
     for entry in reversed(entries):  # oldest first
-        if ids is not None or entry.stage != "extract":  # those never became records
+        if ids is not None or entry.stage in ("transform", "evaluate"):  # the others asked no model
             by_run[entry.run_id].append(entry.record_id)
     missing = sorted({*(ids or ())} - {entry.record_id for entry in entries})
     if missing or not by_run:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,14 +33,23 @@ __all__ = ["stream"]
 KEPT = 100  # snapshots of a stream whose files stay
 _SWEEP_EVERY = 10  # batches
 
-Load = Callable[[Snapshot], LoadResult]
+
+class Home(Protocol):
+    """What is needed of the project."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    def load(self, name: str, options: None, only: Snapshot) -> LoadResult:
+        """Loads one snapshot, and brings the quarantine's table up to date."""
+
+    def publish_quarantine(self, name: str) -> int: ...
 
 
 def stream(
     ready: Prepared,
     materials: Materials,
-    ledger: Ledger,
-    load: Load,
+    home: Home,
     *,
     batches: int | None,
     until_empty: bool,
@@ -74,7 +84,7 @@ def stream(
             consumer=seat.name,
             note=note,
         )
-        work = _Work(ready, materials, ledger, load, seat, Notes(folder), scratch, listen)
+        work = _Work(ready, materials, home, seat, Notes(folder), scratch, listen)
         with closing(source):
             return consume(
                 source, work, terms, stop=stop or Stop(), note=note, done=done, clock=materials.clock
@@ -88,15 +98,14 @@ class _Work:
         self,
         ready: Prepared,
         materials: Materials,
-        ledger: Ledger,
-        load: Load,
+        home: Home,
         seat: Seat,
         notes: Notes,
         scratch: Path,
         listen: Listener,
     ) -> None:
-        self._ready, self._materials, self._ledger, self._scratch = ready, materials, ledger, scratch
-        self._load, self._seat, self._notes, self._listen = load, seat, notes, listen
+        self._ready, self._materials, self._home, self._scratch = ready, materials, home, scratch
+        self._seat, self._notes, self._listen = seat, notes, listen
         self._name = ready.spec.name
         self._reader = _reader(ready, materials)
         self._checked = False
@@ -120,7 +129,11 @@ class _Work:
         rows = self._reader.rows(messages)
         spec = self._ready.spec
         source = Source(
-            rows, key=spec.extract.key, batch_size=spec.transform.batch_size, scratch=self._scratch
+            rows,
+            spec.extract,
+            key=spec.extract.key,
+            batch_size=spec.transform.batch_size,
+            scratch=self._scratch,
         )
         materials = replace(self._materials, batches=source.batches, source_schema=source.schema)
         plan = replace(make_plan(self._ready, materials), whole=False)
@@ -131,9 +144,12 @@ class _Work:
             self._listen(event)
 
         with closing(source):
-            return run(plan, self._ledger, fresh=False, listen=hear, stop=Stop(), clock=materials.clock)
+            return run(plan, self._home.ledger, fresh=False, listen=hear, stop=Stop(), clock=materials.clock)
 
-    def load(self, outcome: Outcome) -> LoadResult:
+    def load(self, outcome: Outcome) -> LoadResult | None:
+        if not outcome.released:
+            self._home.publish_quarantine(self._name)
+            return None
         snapshot = self._materials.releases.snapshot(self._name, outcome.run_id)
         if snapshot is None:
             raise Misconfigured(f"snapshot {outcome.run_id} of `{self._name}` is gone")
@@ -142,12 +158,12 @@ class _Work:
     def acknowledged(self, messages: Sequence[Message]) -> None:
         self._notes.forget([m.id for m in messages])
         if self._batches % _SWEEP_EVERY == 0:
-            prune(self._ledger, self._materials.settings.state_dir, self._name, keep=KEPT)
+            prune(self._home.ledger, self._materials.settings.state_dir, self._name, keep=KEPT)
         self._batches += 1
 
     def _load_snapshot(self, snapshot: Snapshot) -> LoadResult:
         with self._seat.loading():
-            return self._load(snapshot)
+            return self._home.load(self._name, None, snapshot)
 
     def _check(self, messages: Sequence[Message]) -> None:
         """What only the messages can show, at the first batch: that the pipeline and they fit together."""

@@ -23,6 +23,7 @@ class LoomOptions(dg.ConfigurableResource):  # type: ignore[type-arg]
     model: str | None = Field(default=None, description="Another model for the transform. A trial.")
     offline: bool = Field(default=False, description="The built-in offline model: free, simulated. A trial.")
     fresh: bool = Field(default=False, description="Do not continue a run that did not end.")
+    full_refresh: bool = Field(default=False, description="Read an incremental source from its beginning.")
     load: bool = Field(default=False, description="Publish and load a run that would be a trial.")
     strict: bool = Field(default=False, description="Refuse prompts that were edited and not locked.")
     params: dict[str, str] = Field(default={}, description="Values for the source's query.")
@@ -34,6 +35,7 @@ class LoomOptions(dg.ConfigurableResource):  # type: ignore[type-arg]
             model=self.model,
             offline=self.offline,
             fresh=self.fresh,
+            full_refresh=self.full_refresh,
             load=self.load,
             strict=self.strict,
             params=dict(self.params),

@@ -18,11 +18,13 @@ from loom_dagster.cli import (
     exits,
     init,
     listing,
+    load,
     prompts,
     quarantine,
     release,
     run,
     schema,
+    state,
     stream,
     ui,
     validate,
@@ -56,6 +58,8 @@ app.command("init")(init.init)
 app.command("ui")(ui.ui)
 app.add_typer(quarantine.app, name="quarantine")
 app.command("release")(release.release)
+app.command("load")(load.load)
+app.add_typer(state.app, name="state")
 app.add_typer(prompts.app, name="prompts")
 app.command("schema")(schema.schema)
 app.command("version")(version.version)

@@ -241,10 +241,30 @@ def whole_record(loom: Loom, name: str, record_id: str) -> dict[str, Any]:
     entry = as_plain(_known(loom, name, [record_id])[record_id])
     snapshot = loom.releases.snapshot(name, entry["run_id"])
     kept = None if snapshot is None else _row(snapshot.quarantine, record_id)
+    if kept is None and snapshot is not None and entry["stage"] == "load":
+        kept = _refused(snapshot.transformed, record_id, entry["reason"])
     whole = {**(kept or {}), **{k: v for k, v in entry.items() if v is not None}}
     if kept is not None:
         whole["reason"] = kept["reason"]  # the index holds the beginning only
     return whole
+
+
+def _refused(path: Path, record_id: str, reason: str) -> dict[str, Any] | None:
+    """A record that passed and that the destination did not take: its row."""
+    import pyarrow.parquet as pq
+
+    rows = (
+        pq.read_table(path, filters=[("_loom_record_id", "==", record_id)]).to_pylist()
+        if path.exists()
+        else []
+    )
+    if not rows:
+        return None
+    source = {k: v for k, v in rows[0].items() if not k.startswith("_loom_")}
+    found: dict[str, Any] = as_plain(
+        {"source": source, "reason": reason, "model": rows[0].get("_loom_model")}
+    )
+    return found
 
 
 def _row(path: Path, record_id: str) -> dict[str, Any] | None:

@@ -67,6 +67,9 @@ def run(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A value for the query; repeatable.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not continue a run that did not end.")] = False,
+    full_refresh: Annotated[
+        bool, typer.Option("--full-refresh", help="Read an incremental source from its beginning.")
+    ] = False,
     load: Annotated[bool, typer.Option("--load", help="Load what a trial gives.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Unlocked prompts are errors.")] = False,
     project: ProjectDir = None,
@@ -78,6 +81,7 @@ def run(
         model=model,
         offline=offline,
         fresh=fresh,
+        full_refresh=full_refresh,
         load=load,
         strict=strict,
         params=parameters(param or []),

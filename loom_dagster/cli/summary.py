@@ -142,7 +142,10 @@ def _loaded(outcome: Outcome) -> tuple[Sign, str]:
         return "none", f"not loaded: {reason}" if reason else "not loaded"
     if not load.loaded:
         return "none", f"not loaded: {load.reason}"
-    return "good", f"{load.rows:,} loaded into {load.destination}, {load.mode} ({seconds(load.seconds)})"
+    text = f"{load.rows:,} loaded into {load.destination}, {load.mode} ({seconds(load.seconds)})"
+    if load.refused:
+        return "warn", f"{text}; {load.refused:,} refused by it, in quarantine: {load.reason}"
+    return "good", text
 
 
 def _results(outcome: Outcome, terminal: Terminal) -> None:

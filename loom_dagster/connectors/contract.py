@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -17,6 +15,7 @@ import pyarrow as pa
 
 from loom_dagster.connections import Connection
 from loom_dagster.spec.models import Extract, Load
+from loom_dagster.watermark import Cursor
 
 __all__ = [
     "CHUNK_BYTES",
@@ -40,7 +39,7 @@ __all__ = [
 CHUNK_BYTES = 32 * 1024 * 1024
 
 Mode = Literal["append", "overwrite", "upsert"]
-Scalar = str | int | float | bool | Decimal | datetime | date | None
+Scalar = Cursor  # what a placeholder or a bound holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ _FILES = "loom_dagster.connectors.files:connector"
 _SQL = "loom_dagster.connectors.sql:connector"
 _OURS = {
     **dict.fromkeys(("file", "s3", "s3a", "s3n", "gs", "gcs", "az", "abfs", "abfss", "adl"), _FILES),
-    **dict.fromkeys(("http", "https"), _FILES),
+    **dict.fromkeys(("http", "https"), "loom_dagster.connectors.web:connector"),
     **dict.fromkeys(("postgres", "postgresql", "mysql", "mariadb", "sqlite"), _SQL),
     "duckdb": "loom_dagster.connectors.duckdb:connector",
     **dict.fromkeys(("redis", "kafka"), "loom_dagster.connectors.streams:connector"),

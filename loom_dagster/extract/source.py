@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from loom_dagster.connectors import Chunk, Place, Rows, Wanted, source_at
+from loom_dagster.connectors import Chunk, Place, Rows, Wanted, Window, source_at
+from loom_dagster.connectors.files.documents import document_key
 from loom_dagster.connectors.plain import plain_rows
 from loom_dagster.errors import Misconfigured, Problem, Transient
 from loom_dagster.extract.batching import rebatched
 from loom_dagster.extract.identity import Identities
 from loom_dagster.records import Batch, Quarantined, Record
 from loom_dagster.spec.models import Extract
+from loom_dagster.watermark import Cursor, Watermark
 
 __all__ = ["Source", "check_source", "open_source"]
 
@@ -30,11 +33,23 @@ class Source:
     ``schema`` holds the input columns. A source without any (zero bytes) has an empty one.
     """
 
-    def __init__(self, rows: Rows, *, key: Sequence[str], batch_size: int, scratch: Path) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        extract: Extract,
+        *,
+        key: Sequence[str],
+        batch_size: int,
+        scratch: Path,
+        cursor: str | None = None,
+    ) -> None:
         self.uri = rows.uri
-        self._rows = rows
-        self._key, self._batch_size, self._scratch = tuple(key), batch_size, scratch
-        self.schema = pa.schema([f for f in rows.schema if not f.name.startswith(_OURS)])
+        self._rows, self._cursor = rows, cursor
+        self._highest: Cursor = None
+        self._key, self._limit = tuple(key), extract.limit
+        self._batch_size, self._scratch = batch_size, scratch
+        names = extract.columns or [name for name in rows.schema.names if not name.startswith(_OURS)]
+        self.schema = pa.schema([rows.schema.field(name) for name in names if rows.schema.names])
         self._open: list[Generator[Batch, None, None]] = []
 
     def batches(self, limit: int | None = None) -> Iterator[Batch]:
@@ -42,9 +57,16 @@ class Source:
 
         Raises Misconfigured at the batch where a file turns out to have changed or to be broken.
         """
-        reading = self._batches(limit)
+        limits = [most for most in (limit, self._limit) if most is not None]
+        reading = self._batches(min(limits, default=None))
         self._open.append(reading)
         return reading
+
+    @property
+    def reached(self) -> Watermark:
+        """How far the last reading came: its highest cursor, or its files."""
+        files = {} if self._cursor else {name: tuple(state) for name, state in self._rows.files.items()}
+        return Watermark(cursor=self._highest, files=files)
 
     def close(self) -> None:
         """Ends readings that are not at their end, and removes what they kept on disk."""
@@ -56,11 +78,14 @@ class Source:
     def _batches(self, limit: int | None) -> Generator[Batch, None, None]:
         with closing(Identities(self._key, self._scratch)) as identities:
             position = 0
+            self._highest = None
             for index, chunk in enumerate(rebatched(self._rows.chunks(), self._batch_size, limit)):
                 yield self._batch(index, position, chunk, identities)
                 position += chunk.rows
 
     def _batch(self, index: int, start: int, chunk: Chunk, identities: Identities) -> Batch:
+        if self._cursor is not None:
+            self._highest = _higher(self._highest, chunk.table.column(self._cursor))
         lineage = None
         if not self._key and _RECORD_ID in chunk.table.schema.names:
             lineage = chunk.table.column(_RECORD_ID).to_pylist()
@@ -80,20 +105,41 @@ class Source:
 
 
 def open_source(
-    extract: Extract, place: Place, *, batch_size: int, scratch: Path, from_pipeline: bool = False
+    extract: Extract,
+    place: Place,
+    *,
+    batch_size: int,
+    scratch: Path,
+    from_pipeline: bool = False,
+    values: Mapping[str, Cursor] | None = None,
+    window: Window | None = None,
+    known: Mapping[str, Sequence[str]] | None = None,
 ) -> Source:
     """The source at ``place``, looked at as a whole: columns, key.
 
     ``from_pipeline``: it is the table of another pipeline, whose ``_loom_*`` columns are then lineage, not
-    input; without a key its records keep their ids. Raises Misconfigured for all that can be known before
-    the first call.
+    input; without a key its records keep their ids. ``values``, ``window`` and ``known``: see
+    ``Wanted``. Raises Misconfigured for all that can be known before the first call, Transient where a
+    database is away.
     """
     batch_size = min(batch_size, _LARGEST_BATCH)
-    rows = source_at(place).open(place, Wanted(extract=extract, rows=batch_size))
+    wanted = Wanted(extract=extract, values=values or {}, window=window, rows=batch_size, known=known or {})
+    rows = source_at(place).open(place, wanted)
     _check_names(rows.schema, place.uri, from_pipeline)
+    key = extract.key or document_key(rows.schema.names)
+    cursor = extract.incremental.cursor if extract.incremental else None
     if rows.schema.names:
-        _check_key(extract.key, rows.schema, place.uri)
-    return Source(rows, key=extract.key, batch_size=batch_size, scratch=scratch)
+        _check_columns(key, "key", rows.schema, place.uri)
+        _check_columns([cursor] if cursor else [], "incremental.cursor", rows.schema, place.uri)
+        _check_columns(extract.columns, "columns", rows.schema, place.uri)
+    return Source(
+        rows,
+        extract,
+        key=key,
+        batch_size=batch_size,
+        scratch=scratch,
+        cursor=cursor if rows.schema.names else None,
+    )
 
 
 def check_source(
@@ -122,11 +168,28 @@ def _check_names(schema: pa.Schema, uri: str, from_pipeline: bool) -> None:
             )
 
 
-def _check_key(key: Sequence[str], schema: pa.Schema, uri: str) -> None:
-    for name in key:
+def _check_columns(names: Sequence[str], of: str, schema: pa.Schema, uri: str) -> None:
+    for name in names:
         if name in schema.names and not name.startswith(_OURS):
             continue
         columns = [n for n in schema.names if not n.startswith(_OURS)]
         near = difflib.get_close_matches(name, columns, n=1)
         fix = f"did you mean `{near[0]}`?" if near else f"it has: {', '.join(columns[:20])}"
-        raise Misconfigured(f"{uri} has no column `{name}`, which `extract.key` names", fix=fix)
+        raise Misconfigured(f"{uri} has no column `{name}`, which `extract.{of}` names", fix=fix)
+
+
+def _higher(highest: Cursor, column: pa.Array) -> Cursor:
+    """The highest value so far; nulls and NaN say nothing."""
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(
+            pa.timestamp("us", tz=column.type.tz), safe=False
+        )  # nanoseconds would drag pandas in
+    value = pc.max(column).as_py() if pa.types.is_primitive(column.type) or _is_text(column.type) else None
+    if value is None or value != value:  # noqa: PLR0124 - NaN
+        return highest
+    found: Cursor = value if highest is None else max(highest, value)
+    return found
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_decimal(kind))

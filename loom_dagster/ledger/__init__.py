@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from loom_dagster.ledger.address import ledger_address
 from loom_dagster.ledger.rows import (
     Budgets,
     BudgetUse,
@@ -17,6 +18,7 @@ from loom_dagster.ledger.rows import (
     RunRow,
     SnapshotRow,
     VersionRow,
+    WatermarkRow,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ __all__ = [
     "SnapshotRow",
     "SpendLog",
     "VersionRow",
+    "WatermarkRow",
+    "ledger_address",
 ]
 
 _LATE = {"AnswerLog": "answers", "Ledger": "ledger", "SpendLog": "spend_log"}

@@ -1,108 +1,192 @@
 """The connection to the ledger's database: one writer at a time, readers never wait.
 
-Transactions are begun by us, not by the driver: those that write take the lock at once, so that
-what they read stays true until they commit.
+Transactions that write take the lock at once, so that what they read stays true until they commit. A server may
+go away and come back: ``read`` and ``write`` wait for it, and what they were given to do is done once.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, create_engine, event, make_url
+from sqlalchemy import URL, Connection, delete, insert, make_url, select, update
 from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from loom_dagster.errors import Misconfigured
+from loom_dagster.ledger.postgres import make_schema, postgres_engine, schema_of
+from loom_dagster.ledger.sqlite import sqlite_engine
+from loom_dagster.ledger.tables import last_writes
 
 __all__ = ["Database"]
 
-_BUSY_MS = 30_000
+_T = TypeVar("_T")
+
+_PATIENCE = 30.0  # seconds that a server may be away
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_KEPT = timedelta(days=1)
+
+
+class _Away(Misconfigured):
+    """The server cannot be reached, or the connection was lost."""
 
 
 class Database:
-    """A SQLite file, made with its folders when it is not there.
+    """A SQLite file, made with its folders when it is not there, or a schema of a Postgres database.
 
-    Raises Misconfigured (kind ``ledger``) for everything that goes wrong with the file.
+    Raises Misconfigured (kind ``ledger``) for everything that goes wrong with it.
     """
 
     def __init__(self, where: Path | str) -> None:
-        """``where``: a path, or a URL (only ``sqlite:///`` so far)."""
+        """``where``: a path, ``sqlite:///PATH``, or ``postgresql://USER:PASSWORD@HOST/DATABASE?schema=NAME``."""
         url = _url(where)
-        self.name = url.render_as_string(hide_password=True)
-        if url.get_backend_name() != "sqlite" or not url.database:
-            raise Misconfigured(
-                "the ledger can only be a SQLite file so far",
-                where=self.name,
-                fix="use a path or sqlite:///path/to/ledger.sqlite",
-                kind="ledger",
-            )
-        self.name = url.database
-        try:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._unusable(error) from error
-        self._engine = create_engine(url)
-        event.listen(self._engine, "connect", _prepare)
-        event.listen(self._engine, "begin", _begin)
+        self.schema: str | None = None
+        words = {str(url.password or ""), str(url.query.get("password", ""))}
+        self._secrets = (words | {quote(word, safe="") for word in words}) - {""}
+        self._id = uuid.uuid4().hex
+        self._given_up = False  # waited in vain: nobody waits again before the server is back
+        match url.get_backend_name():
+            case "sqlite" if url.database:
+                self.name = url.database
+                self._fix = "check the file, its folder's permissions and the free space of its disk"
+                try:
+                    self._engine = sqlite_engine(url)
+                except OSError as error:
+                    raise self._unusable(error) from error
+            case "postgres" | "postgresql":
+                self.schema = schema_of(url)
+                self.name = f"{_shown(url)}, schema {self.schema}"
+                self._fix = (
+                    "check that the server is up, the user, the password, and its rights in the schema"
+                )
+                self._engine = postgres_engine(url)
+            case _:
+                raise Misconfigured(
+                    "the ledger can only be a SQLite file or on Postgres",
+                    where=_shown(url),
+                    kind="ledger",
+                )
 
-    @contextmanager
+    @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the ledger."""
         with self._transaction(write=False) as connection:
             yield connection
 
-    @contextmanager
+    @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that nobody else writes during; all of it happens, or nothing."""
         with self._transaction(write=True) as connection:
             yield connection
 
+    def read(self, work: Callable[[Connection], _T]) -> _T:
+        """``work`` in a transaction that reads, again when the connection is lost in the middle."""
+
+        def attempt() -> _T:
+            with self.reading() as connection:
+                return work(connection)
+
+        return self._patiently(attempt)
+
+    def write(self, work: Callable[[Connection], _T]) -> _T:
+        """``work`` in a transaction that writes, again when it did not commit because the connection was lost.
+
+        Whether it did is known by a mark that it leaves: when the connection is lost while it commits, no one else can tell.
+        """
+        mark, done = uuid.uuid4().hex, list[_T]()
+
+        def attempt() -> _T:
+            with self.writing() as connection:
+                if self.schema is None:
+                    return work(connection)
+                if not (done and self._marked(connection, mark)):
+                    done[:] = [work(connection)]
+                    self._mark(connection, mark)
+            return done[0]
+
+        return self._patiently(attempt)
+
     def close(self) -> None:
         self._engine.dispose()
 
-    @contextmanager
+    def make_place(self, connection: Connection) -> None:
+        """Where the tables will be, when it is not there."""
+        if self.schema is not None:
+            make_schema(connection, self.schema)
+
+    @contextlib.contextmanager
     def _transaction(self, *, write: bool) -> Iterator[Connection]:
+        connected = False
         try:
             with self._engine.connect() as connection:
-                writer = connection.execution_options(loom_write=write)
-                with writer.begin():
-                    yield writer
+                connected = True
+                with connection.execution_options(loom_write=write).begin():
+                    yield connection
         except DBAPIError as error:
-            raise self._unusable(error.orig or error) from error
+            away = self.schema is not None and (not connected or error.connection_invalidated)
+            raise self._unusable(error.orig or error, _Away if away else Misconfigured) from error
 
-    def _unusable(self, error: BaseException) -> Misconfigured:
-        return Misconfigured(
-            "the ledger cannot be used",
-            where=self.name,
-            why=str(error),
-            fix="check the file, its folder's permissions and the free space of its disk",
-            kind="ledger",
-        )
+    def _unusable(self, error: BaseException, kind: type[Misconfigured] = Misconfigured) -> Misconfigured:
+        why = " ".join(str(error).split())
+        for secret in self._secrets:
+            why = why.replace(secret, "***")
+        return kind("the ledger cannot be used", where=self.name, why=why, fix=self._fix, kind="ledger")
+
+    def _patiently(self, attempt: Callable[[], _T]) -> _T:
+        patience = 0.0 if self._given_up else _PATIENCE
+        began, pause = time.monotonic(), _FIRST_PAUSE
+        while True:
+            try:
+                done = attempt()
+            except _Away:
+                if time.monotonic() - began + pause > patience:
+                    self._given_up = True
+                    raise
+            else:
+                self._given_up = False
+                return done
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    @property
+    def _writer(self) -> str:
+        """One thread: its transactions follow each other."""
+        return f"{self._id}-{threading.get_ident()}"
+
+    def _marked(self, connection: Connection, mark: str) -> bool:
+        mine = select(last_writes.c.mark).where(last_writes.c.writer == self._writer)
+        return connection.scalar(mine) == mark
+
+    def _mark(self, connection: Connection, mark: str) -> None:
+        now = datetime.now(UTC)
+        values = {"mark": mark, "written_at": now}
+        mine = update(last_writes).where(last_writes.c.writer == self._writer).values(values)
+        if connection.execute(mine).rowcount == 0:
+            connection.execute(delete(last_writes).where(last_writes.c.written_at < now - _KEPT))
+            connection.execute(insert(last_writes).values(writer=self._writer, **values))
 
 
 def _url(where: Path | str) -> URL:
-    if isinstance(where, str) and "://" in where:
-        try:
+    if not isinstance(where, str) or "://" not in where:
+        return URL.create("sqlite", database=str(where))
+    with contextlib.suppress(ArgumentError, ValueError):
+        if (
+            where.startswith("sqlite:") or where.count("@") < 2
+        ):  # else a part of the password would be taken for the host, and shown
             return make_url(where)
-        except ArgumentError as error:
-            raise Misconfigured("the ledger's URL cannot be read", why="it is not a database URL") from error
-    return URL.create("sqlite", database=str(where))
+    raise Misconfigured(
+        "the ledger's URL cannot be read",
+        fix="write postgresql://USER:PASSWORD@HOST/DATABASE, with special characters of the password as %40",
+        kind="ledger",
+    )
 
 
-def _prepare(raw: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
-    raw.isolation_level = None
-    cursor = raw.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-    if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    write = connection.get_execution_options().get("loom_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+def _shown(url: URL) -> str:
+    """Without password and parameters."""
+    return URL.create(url.drivername, url.username, None, url.host, url.port, url.database).render_as_string()

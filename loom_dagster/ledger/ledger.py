@@ -6,11 +6,11 @@ is ever given to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from loom_dagster.clock import Clock, SystemClock
 from loom_dagster.ledger import leases, quarantine, runs, snapshots
@@ -29,18 +29,23 @@ from loom_dagster.ledger.shares import LimitShares
 from loom_dagster.ledger.spend import Stored
 from loom_dagster.ledger.spend_log import SpendLog
 from loom_dagster.ledger.tables import evaluations, run_metrics, versions
+from loom_dagster.ledger.watermarks import Watermarks, advance
 
 __all__ = ["Ledger"]
+
+_T = TypeVar("_T")
 
 
 class Ledger:
     """May be used from several threads and by several processes at once.
 
-    Every method raises Misconfigured (kind ``ledger``) when the database cannot be used.
+    Every method is one transaction, and raises Misconfigured (kind ``ledger``) when the database cannot be used: a
+    server that was there is waited for, half a minute, and nothing is written twice.
     """
 
     def __init__(self, where: Path | str, *, clock: Clock | None = None) -> None:
-        """``where``: a path or a ``sqlite:///`` URL; made, or brought up to date, when needed."""
+        """``where``: a path, ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST/DATABASE?schema=NAME``; the
+        tables are made, or brought up to date, when needed."""
         self._clock = clock or SystemClock()
         self._database = Database(where)
         migrate(self._database, self._clock)
@@ -71,8 +76,9 @@ class Ledger:
 
         Raises Misconfigured (kind ``lease``) while another run of this slot is alive.
         """
-        now = self._clock.now()
-        with self._database.writing() as connection:
+
+        def begin(connection: Connection) -> RunHandle:
+            now = self._clock.now()
             leases.refuse_if_taken(connection, pipeline, partition, now)
             run_id, started_at, resumed, allowance = runs.begin(
                 connection,
@@ -85,30 +91,29 @@ class Ledger:
                 now=now,
                 luck=self._clock.random(),
             )
-            token = leases.take(connection, pipeline, partition, run_id, now)
-        return RunHandle(
-            run_id=run_id,
-            pipeline=pipeline,
-            partition=partition,
-            fingerprint=fingerprint,
-            resumed=resumed,
-            started_at=started_at,
-            token=token,
-            allowance=allowance,
-        )
+            return RunHandle(
+                run_id=run_id,
+                pipeline=pipeline,
+                partition=partition,
+                fingerprint=fingerprint,
+                resumed=resumed,
+                started_at=started_at,
+                token=leases.take(connection, pipeline, partition, run_id, now),
+                allowance=allowance,
+            )
+
+        return self._database.write(begin)
 
     def heartbeat(self, run: RunHandle) -> None:
         """Keep the lease; call it every 10 s or so, it lasts for 60 s.
 
         Raises Misconfigured (kind ``lease``) when the lease is lost: stop, without writing.
         """
-        with self._database.writing() as connection:
-            leases.beat(connection, run, self._clock.now())
+        self._database.write(lambda connection: leases.beat(connection, run, self._clock.now()))
 
     def leave_run(self, run: RunHandle) -> None:
         """Give the lease back without a word on the run, which stays open. Harmless when it has ended."""
-        with self._database.writing() as connection:
-            leases.give_back(connection, run)
+        self._database.write(lambda connection: leases.give_back(connection, run))
 
     def finish_run(
         self,
@@ -131,12 +136,16 @@ class Ledger:
         ScoreSummary. ``passed``: ids whose quarantine entries are resolved by this run.
         ``saw_everything``: what is still in quarantine from before is gone from the source.
         ``budget_used_up``: the next start of this run has its budget anew.
-        Raises Misconfigured (kind ``lease``) when the lease is lost; nothing is kept then.
+        Iterators are read into memory first, as all of it may be written again; what is read from its
+        file each time is not. Raises Misconfigured (kind ``lease``) when the lease is lost; nothing is kept then.
         """
         if status not in runs.STATUSES:
             raise ValueError(f"a run cannot end as {status!r}")
-        now = self._clock.now()
-        with self._database.writing() as connection:
+        scores, seen = _repeatable(evaluations), _repeatable(versions)
+        rows, ids = _repeatable(quarantine_rows), _repeatable(passed)
+
+        def finish(connection: Connection) -> None:
+            now = self._clock.now()
             leases.check(connection, run)
             runs.finish(
                 connection,
@@ -144,20 +153,22 @@ class Ledger:
                 status,
                 outcome=outcome,
                 metrics=metrics or {},
-                scores=evaluations,
-                seen=versions,
+                scores=scores,
+                seen=seen,
                 now=now,
                 budget_used_up=budget_used_up,
             )
             if snapshot is not None:
                 snapshots.keep(connection, snapshot)
                 slot = (connection, run.pipeline, run.partition)
-                quarantine.index(*slot, run.run_id, quarantine_rows, now=now)
+                quarantine.index(*slot, run.run_id, rows, now=now)
                 word = f"passed in run {run.run_id}"
-                quarantine.resolve(*slot, passed, resolution=word, who="run", now=now)
+                quarantine.resolve(*slot, ids, resolution=word, who="run", now=now)
                 if saw_everything:
                     quarantine.close_older(*slot, run.run_id, now)
             leases.give_back(connection, run)
+
+        self._database.write(finish)
 
     def spend(self, run: RunHandle, budgets: Budgets, stored: Stored) -> SpendLog:
         """The money of a run; the caller closes it. ``stored`` looks answers up, to know what killed runs paid."""
@@ -165,41 +176,36 @@ class Ledger:
 
     def open_run(self, pipeline: str, partition: str = "") -> RunRow | None:
         """The run that the next start would continue, if its fingerprint is the same."""
-        with self._database.reading() as connection:
-            row = runs.open_run(connection, pipeline, partition)
-            return None if row is None else runs.list_runs(connection, run_id=row.run_id)[0]
+        row = self._database.read(lambda connection: runs.open_run(connection, pipeline, partition))
+        return None if row is None else self.run(row.run_id)
 
     def runs(self, pipeline: str | None = None, limit: int | None = 20) -> list[RunRow]:
         """Newest first."""
-        with self._database.reading() as connection:
-            return runs.list_runs(connection, pipeline=pipeline, limit=limit)
+        return self._database.read(lambda c: runs.list_runs(c, pipeline=pipeline, limit=limit))
 
     def run(self, run_id: str) -> RunRow | None:
-        with self._database.reading() as connection:
-            return next(iter(runs.list_runs(connection, run_id=run_id)), None)
+        return next(iter(self._database.read(lambda c: runs.list_runs(c, run_id=run_id))), None)
 
     def metrics(self, run_id: str) -> dict[str, float]:
         query = select(run_metrics.c.name, run_metrics.c.value).where(run_metrics.c.run_id == run_id)
-        with self._database.reading() as connection:
-            return {row.name: row.value for row in connection.execute(query.order_by(run_metrics.c.name))}
+        rows = self._database.read(lambda c: c.execute(query.order_by(run_metrics.c.name)).all())
+        return {row.name: row.value for row in rows}
 
     def evaluations(self, run_id: str) -> list[dict[str, Any]]:
         """One mapping per evaluator, with the fields of ScoreSummary."""
         query = select(evaluations).where(evaluations.c.run_id == run_id).order_by(evaluations.c.name)
-        with self._database.reading() as connection:
-            rows = connection.execute(query).mappings()
-            return [{k: v for k, v in row.items() if k != "run_id"} for row in rows]
+        rows = self._database.read(lambda c: c.execute(query).mappings().all())
+        return [{k: v for k, v in row.items() if k != "run_id"} for row in rows]
 
     def versions(self, kind: str | None = None) -> list[tuple[VersionRow, str]]:
         """Every version seen and the run that saw it first, oldest first."""
         query = select(versions).order_by(versions.c.first_run_id, versions.c.kind, versions.c.name)
         if kind is not None:
             query = query.where(versions.c.kind == kind)
-        with self._database.reading() as connection:
-            return [
-                (VersionRow(kind=r.kind, name=r.name, version=r.version, hash=r.hash), r.first_run_id)
-                for r in connection.execute(query)
-            ]
+        return [
+            (VersionRow(kind=r.kind, name=r.name, version=r.version, hash=r.hash), r.first_run_id)
+            for r in self._database.read(lambda c: c.execute(query).all())
+        ]
 
     # --- limits
 
@@ -211,30 +217,49 @@ class Ledger:
 
     def latest_snapshot(self, pipeline: str, partition: str = "") -> SnapshotRow | None:
         """Released or held."""
-        with self._database.reading() as connection:
-            return snapshots.newest(connection, pipeline, partition)
+        return self._database.read(lambda c: snapshots.newest(c, pipeline, partition))
 
     def released_snapshot(self, pipeline: str, partition: str = "") -> SnapshotRow | None:
         """The newest that is released, in the order of runs."""
-        with self._database.reading() as connection:
-            return snapshots.newest(connection, pipeline, partition, released=True)
+        return self._database.read(lambda c: snapshots.newest(c, pipeline, partition, released=True))
 
     def snapshot(self, pipeline: str, run_id: str) -> SnapshotRow | None:
-        with self._database.reading() as connection:
-            return next(iter(snapshots.list_snapshots(connection, pipeline, run_id=run_id)), None)
+        found = self._database.read(lambda c: snapshots.list_snapshots(c, pipeline, run_id=run_id))
+        return next(iter(found), None)
 
     def snapshots(self, pipeline: str, partition: str | None = None) -> list[SnapshotRow]:
         """Newest first; of every partition when none is named."""
-        with self._database.reading() as connection:
-            return snapshots.list_snapshots(connection, pipeline, partition)
+        return self._database.read(lambda c: snapshots.list_snapshots(c, pipeline, partition))
 
     def release(self, pipeline: str, partition: str = "", *, who: str, why: str) -> SnapshotRow:
         """Release the newest snapshot, which is held.
 
         Raises Misconfigured when there is none, when it is not held, or while a run is going on.
         """
-        with self._database.writing() as connection:
-            return snapshots.release(connection, pipeline, partition, who=who, why=why, now=self._clock.now())
+        now = self._clock.now()
+        return self._database.write(
+            lambda c: snapshots.release(c, pipeline, partition, who=who, why=why, now=now)
+        )
+
+    # --- watermarks
+
+    @property
+    def watermarks(self) -> Watermarks:
+        """How far pipelines have come with their sources."""
+        return Watermarks(self._database, self._clock)
+
+    def loaded(self, pipeline: str, run_id: str, *, refused: Sequence[IndexRow] = ()) -> None:
+        """The snapshot of a run is in its destination, but for ``refused`` rows: its watermark counts."""
+        now = self._clock.now()
+
+        def work(connection: Connection) -> None:
+            [row] = snapshots.list_snapshots(connection, pipeline, run_id=run_id)
+            slot = (connection, pipeline, row.partition)
+            quarantine.settle_loads(*slot, run_id, {r.record_id for r in refused}, now)
+            quarantine.index(*slot, run_id, refused, now=now)
+            advance(connection, row, now)
+
+        self._database.write(work)
 
     # --- quarantine
 
@@ -247,13 +272,13 @@ class Ledger:
         unresolved: bool = False,
     ) -> list[QuarantineEntry]:
         """Entries, newest run first; of every partition (but scratch) when none is named."""
-        with self._database.reading() as connection:
-            return quarantine.entries(connection, pipeline, partition, ids=ids, unresolved=unresolved)
+        return self._database.read(
+            lambda c: quarantine.entries(c, pipeline, partition, ids=ids, unresolved=unresolved)
+        )
 
     def quarantines(self, pipeline: str, partition: str) -> bool:
         """Whether any record there is not resolved."""
-        with self._database.reading() as connection:
-            return quarantine.any_open(connection, pipeline, partition)
+        return self._database.read(lambda c: quarantine.any_open(c, pipeline, partition))
 
     def waiting_runs(self, pipeline: str, partition: str) -> set[str]:
         """The runs that put there what is not resolved yet."""
@@ -264,11 +289,15 @@ class Ledger:
         self, pipeline: str, ids: Iterable[str], *, resolution: str, who: str, partition: str | None = None
     ) -> int:
         """Close the open entries of ``ids`` by a human's word; gives how many there were."""
-        with self._database.writing() as connection:
-            return quarantine.resolve(
-                connection, pipeline, partition, ids, resolution=resolution, who=who, now=self._clock.now()
-            )
+        ids, now = _repeatable(ids), self._clock.now()
+        return self._database.write(
+            lambda c: quarantine.resolve(c, pipeline, partition, ids, resolution=resolution, who=who, now=now)
+        )
 
     def samples(self, pipeline: str, partition: str, ids: Sequence[str] | None = None) -> dict[str, int]:
         """For each record in the index: how many answers it had so far, which is the next sample number."""
         return {e.record_id: e.sample for e in self.quarantine(pipeline, partition, ids=ids)}
+
+
+def _repeatable(rows: Iterable[_T]) -> Iterable[_T]:
+    return list(rows) if isinstance(rows, Iterator) else rows

@@ -78,23 +78,45 @@ _SHARES: Step = (
         beat_at VARCHAR NOT NULL, PRIMARY KEY (name, token))""",
 )
 
-MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS, _SPEND, _SHARES)
+_WATERMARKS: Step = (
+    "ALTER TABLE snapshots ADD COLUMN increment BOOLEAN NOT NULL DEFAULT FALSE",
+    "ALTER TABLE snapshots ADD COLUMN watermark VARCHAR",
+    "ALTER TABLE snapshots ADD COLUMN loaded_at VARCHAR",
+    """CREATE TABLE watermarks (
+        pipeline VARCHAR NOT NULL, partition VARCHAR NOT NULL, watermark VARCHAR NOT NULL,
+        moved_at VARCHAR NOT NULL, moved_by VARCHAR NOT NULL, PRIMARY KEY (pipeline, partition))""",
+)
+
+_LAST_WRITES: Step = (  # whether a commit came through, which only a server makes one ask
+    """CREATE TABLE last_writes (
+        writer VARCHAR NOT NULL PRIMARY KEY, mark VARCHAR NOT NULL, written_at VARCHAR NOT NULL)""",
+)
+
+MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS, _SPEND, _SHARES, _WATERMARKS, _LAST_WRITES)
 
 
 def migrate(database: Database, clock: Clock, steps: Sequence[Step] = MIGRATIONS) -> None:
     """Bring the tables up to date, in one transaction; safe when several processes try at once.
 
-    Raises Misconfigured (kind ``ledger``) when the ledger was written by newer code.
+    Raises Misconfigured (kind ``ledger``) when the ledger was written by newer code, and at once when it cannot
+    be reached: a wrong address is not waited for.
     """
     with database.reading() as connection:
         if _check(database, _version(connection), steps) == len(steps):
             return
     with database.writing() as connection:
+        database.make_place(connection)
         schema_version.create(connection, checkfirst=True)
         for number in range(_check(database, _version(connection), steps) + 1, len(steps) + 1):
             for statement in steps[number - 1]:
-                connection.exec_driver_sql(statement)
+                connection.exec_driver_sql(_spelled(statement, connection))
             connection.execute(insert(schema_version).values(version=number, applied_at=clock.now()))
+
+
+def _spelled(statement: str, connection: Connection) -> str:
+    """Texts sort by their bytes everywhere, whatever the language of a server."""
+    by_bytes = 'VARCHAR COLLATE "C"' if connection.dialect.name == "postgresql" else "VARCHAR"
+    return statement.replace("VARCHAR", by_bytes)
 
 
 def _version(connection: Connection) -> int:

@@ -4,33 +4,35 @@ lie in the snapshots' files."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from loom_dagster.ledger.rows import IndexRow, QuarantineEntry
 from loom_dagster.ledger.tables import quarantine
 
-__all__ = ["any_open", "close_older", "entries", "index", "open_runs", "resolve"]
+__all__ = ["any_open", "close_older", "entries", "index", "open_runs", "resolve", "settle_loads"]
 
 _T = TypeVar("_T")
 
-_SLICE = 5_000
+_SLICE = 1_000  # 12 values a row: SQLite takes 32,766 of them
 _REASON = 1_000  # characters; the whole reason is in the snapshot
 
-# Written out because executing it as it stands is several times faster than an insert construct.
+# Written out, many rows a statement: several times faster than insert constructs, and one message to a server.
 _UPSERT = """
 INSERT INTO quarantine (pipeline, partition, record_id, run_id, stage, kind, reason, sample, quarantined_at,
                         resolved_at, resolution, resolved_by)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES {rows}
 ON CONFLICT (pipeline, partition, record_id) DO UPDATE SET
     run_id = excluded.run_id, stage = excluded.stage, kind = excluded.kind, reason = excluded.reason,
     sample = CASE WHEN excluded.sample > quarantine.sample THEN excluded.sample ELSE quarantine.sample END,
     quarantined_at = excluded.quarantined_at, resolved_at = excluded.resolved_at,
     resolution = excluded.resolution, resolved_by = excluded.resolved_by
 """
+_VALUES = f"({', '.join(['{value}'] * 12)})"
 
 
 def index(
@@ -42,29 +44,18 @@ def index(
     *,
     now: datetime,
 ) -> None:
-    """Enter a run's quarantine; an older entry of the same record gives way, its samples still count."""
+    """Enter a run's quarantine, each record once; an older entry of the same record gives way, its samples
+    still count."""
     at = now.astimezone(UTC).isoformat(timespec="microseconds")
-    for piece in _slices(rows):
-        connection.exec_driver_sql(
-            _UPSERT,
-            [
-                (
-                    pipeline,
-                    partition,
-                    row.record_id,
-                    run_id,
-                    row.stage,
-                    row.kind,
-                    row.reason[:_REASON],
-                    row.sample,
-                    at,
-                    at if row.resolution else None,
-                    row.resolution,
-                    "on_failure" if row.resolution else None,
-                )
-                for row in piece
-            ],
-        )
+    row_of_values = _VALUES.format(value="?" if connection.dialect.paramstyle == "qmark" else "%s")
+    for piece in _slices(rows, _SLICE):
+        values: list[str | int | None] = []
+        for row in piece:
+            settled = (at, row.resolution, "on_failure") if row.resolution else (None, None, None)
+            values += (pipeline, partition, _text(row.record_id), run_id, row.stage, row.kind)
+            values += (_text(row.reason[:_REASON]), row.sample, at, *settled)
+        statement = _UPSERT.format(rows=", ".join([row_of_values] * len(piece)))
+        connection.exec_driver_sql(statement, tuple(values))
 
 
 def resolve(
@@ -78,14 +69,15 @@ def resolve(
     now: datetime,
 ) -> int:
     """Close the open entries of ``ids``; gives how many there were."""
-    where = [*_of(pipeline, partition), quarantine.c.resolved_at.is_(None)]
-    query = (
-        update(quarantine)
-        .where(*where, quarantine.c.record_id == bindparam("wanted"))
-        .values(resolved_at=now, resolution=resolution, resolved_by=who)
+    still_open = [*_of(pipeline, partition), quarantine.c.resolved_at.is_(None)]
+    # few are open, and many a run's ids may be
+    wanted = set(connection.scalars(select(quarantine.c.record_id).where(*still_open)))
+    wanted.intersection_update(map(_text, ids))
+    close = update(quarantine).values(resolved_at=now, resolution=resolution, resolved_by=who)
+    return sum(
+        connection.execute(close.where(*still_open, quarantine.c.record_id.in_(piece))).rowcount
+        for piece in _slices(wanted, _SLICE)
     )
-    pieces = ([{"wanted": record_id} for record_id in piece] for piece in _slices(ids))
-    return sum(connection.execute(query, piece).rowcount for piece in pieces)
 
 
 def close_older(connection: Connection, pipeline: str, partition: str, run_id: str, now: datetime) -> None:
@@ -94,6 +86,23 @@ def close_older(connection: Connection, pipeline: str, partition: str, run_id: s
         update(quarantine)
         .where(*_of(pipeline, partition), quarantine.c.resolved_at.is_(None), quarantine.c.run_id != run_id)
         .values(resolved_at=now, resolution=f"gone from the source in run {run_id}", resolved_by="run")
+    )
+
+
+def settle_loads(
+    connection: Connection,
+    pipeline: str,
+    partition: str,
+    run_id: str,
+    refused: AbstractSet[str],
+    now: datetime,
+) -> None:
+    """Close the entries of rows of ``run_id`` that its destination had refused and now took."""
+    where = [*_of(pipeline, partition), quarantine.c.resolved_at.is_(None), quarantine.c.stage == "load"]
+    query = select(quarantine.c.record_id).where(*where, quarantine.c.run_id == run_id)
+    taken = [i for i in connection.scalars(query).all() if i not in refused]
+    resolve(
+        connection, pipeline, partition, taken, resolution=f"loaded from run {run_id}", who="load", now=now
     )
 
 
@@ -127,7 +136,7 @@ def entries(
     if ids is None:
         return [QuarantineEntry(**row) for row in connection.execute(query).mappings()]
     found: list[QuarantineEntry] = []
-    for piece in _slices(ids, 500):
+    for piece in _slices(map(_text, ids), _SLICE):
         rows = connection.execute(query.where(quarantine.c.record_id.in_(piece))).mappings()
         found += [QuarantineEntry(**row) for row in rows]
     return found
@@ -140,7 +149,12 @@ def _of(pipeline: str, partition: str | None) -> list[ColumnElement[bool]]:
     return [quarantine.c.pipeline == pipeline, quarantine.c.partition == partition]
 
 
-def _slices(rows: Iterable[_T], size: int = _SLICE) -> Iterator[list[_T]]:
+def _text(text: str) -> str:
+    """Postgres keeps no NUL."""
+    return text.replace("\0", "\\u0000")
+
+
+def _slices(rows: Iterable[_T], size: int) -> Iterator[list[_T]]:
     rest = iter(rows)
     while piece := list(islice(rest, size)):
         yield piece

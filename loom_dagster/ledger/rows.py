@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from loom_dagster.watermark import Watermark
+
 __all__ = [
     "BudgetUse",
     "Budgets",
@@ -16,6 +18,7 @@ __all__ = [
     "RunRow",
     "SnapshotRow",
     "VersionRow",
+    "WatermarkRow",
 ]
 
 
@@ -61,8 +64,9 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotRow:
-    """A snapshot and its verdict. ``folder`` is the name of its folder; release/ knows where. ``fingerprint`` and
-    ``outcome`` are those of its run, and need not be given to be kept."""
+    """A snapshot and its verdict. ``folder`` is the name of its folder; release/ knows where. An
+    ``increment`` is added to the released ones before it; ``watermark`` is how far its load brings the
+    pipeline, ``loaded_at`` when that was. ``fingerprint`` and ``outcome`` are those of its run, and need not be given to be kept."""
 
     run_id: str
     pipeline: str
@@ -78,6 +82,9 @@ class SnapshotRow:
     released_at: datetime | None = None
     released_by: str | None = None
     why: str | None = None
+    increment: bool = False
+    watermark: Mapping[str, Any] | None = None
+    loaded_at: datetime | None = None
     fingerprint: str = ""
     outcome: Mapping[str, Any] = field(default_factory=dict)
 
@@ -147,3 +154,12 @@ class BudgetUse:
     limit: float
     spent: float
     unconfirmed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatermarkRow:
+    """How far a pipeline has come, when that was said and by whom: a run's id, or a person."""
+
+    watermark: Watermark
+    moved_at: datetime
+    moved_by: str

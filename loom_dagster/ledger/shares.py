@@ -65,16 +65,20 @@ class LimitShares:
         with self._turn:
             if self._left:
                 return {}
-            with self._database.writing() as connection:
-                now = self._clock.now()
-                return {name: self._grant(connection, name, demand, now) for name, demand in demands.items()}
+            now = self._clock.now()
+            return self._database.write(
+                lambda connection: {
+                    name: self._grant(connection, name, demand, now) for name, demand in demands.items()
+                }
+            )
 
     def leave(self) -> None:
         """What was held is free at once. Leaving twice is fine."""
         with self._turn:
             self._left = True
-            with self._database.writing() as connection:
-                connection.execute(delete(table).where(table.c.token == self._token))
+            self._database.write(
+                lambda connection: connection.execute(delete(table).where(table.c.token == self._token))
+            )
 
     def _grant(self, connection: Connection, name: str, demand: Demand, now: datetime) -> Grant:
         known, others = False, []

@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+from sqlalchemy import Connection
+
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured, OverBudget
 from loom_dagster.ledger import spend
@@ -81,8 +83,7 @@ class SpendLog:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         if self._limits:
-            with database.writing() as connection:
-                spend.recover(connection, clock.now(), stored)
+            database.write(lambda connection: spend.recover(connection, clock.now(), stored))
 
     @property
     def limited(self) -> bool:
@@ -124,8 +125,7 @@ class SpendLog:
         with self._lock:
             pending = sum(call.amount for call in self._calls.values())
             day = self._day()
-            with self._database.reading() as connection:
-                found = spend.sums(connection, self._run, day, self._token)
+            found = self._database.read(lambda c: spend.sums(c, self._run, day, self._token))
             return tuple(
                 BudgetUse(
                     name=name,
@@ -198,29 +198,7 @@ class SpendLog:
             counted = self._counted
             if not (self._waiting or self._changed or counted.spent or counted.unconfirmed):
                 return
-            now, day = self._clock.now(), self._day()
-            with self._database.writing() as connection:
-                spend.add(
-                    connection,
-                    self._run.run_id,
-                    self._run.allowance,
-                    self._run.pipeline,
-                    day,
-                    spent=counted.spent,
-                    unconfirmed=counted.unconfirmed,
-                )
-                granted: dict[int, _Want] = {}
-                refused: list[tuple[_Want, OverBudget]] = []
-                if self._waiting:
-                    if not self._calls:
-                        spend.recover(connection, now, self._stored)
-                    found = spend.sums(connection, self._run, day, self._token)
-                    granted, refused = self._decide(found)
-                at = now.timestamp()
-                calls = self._calls | {
-                    ticket: Call.of(want.key, want.amount, at) for ticket, want in granted.items()
-                }
-                spend.hold(connection, self._run, self._token, calls, now)
+            calls, granted, refused = self._database.write(self._write)
             self._calls, self._counted, self._changed = calls, Sums(), False
             for _ in range(len(granted) + len(refused)):
                 self._waiting.popleft()
@@ -228,6 +206,31 @@ class SpendLog:
             _tell(self, want, ticket)
         for want, error in refused:
             _tell(self, want, error)
+
+    def _write(
+        self, connection: Connection
+    ) -> tuple[dict[int, Call], dict[int, _Want], list[tuple[_Want, OverBudget]]]:
+        """What was counted, who gets a ticket and who none, and the calls in flight from now on."""
+        now, day, run = self._clock.now(), self._day(), self._run
+        spend.add(
+            connection,
+            run.run_id,
+            run.allowance,
+            run.pipeline,
+            day,
+            spent=self._counted.spent,
+            unconfirmed=self._counted.unconfirmed,
+        )
+        granted: dict[int, _Want] = {}
+        refused: list[tuple[_Want, OverBudget]] = []
+        if self._waiting:
+            if not self._calls:
+                spend.recover(connection, now, self._stored)
+            granted, refused = self._decide(spend.sums(connection, run, day, self._token))
+        at = now.timestamp()
+        calls = self._calls | {ticket: Call.of(want.key, want.amount, at) for ticket, want in granted.items()}
+        spend.hold(connection, run, self._token, calls, now)
+        return calls, granted, refused
 
     def _account(self, settled: _Settled) -> None:
         self._counted.spent += settled.spent

@@ -14,6 +14,7 @@ from loom_dagster.records import to_json
 
 __all__ = [
     "evaluations",
+    "last_writes",
     "leases",
     "limit_shares",
     "metadata",
@@ -25,6 +26,7 @@ __all__ = [
     "snapshots",
     "spend",
     "versions",
+    "watermarks",
 ]
 
 
@@ -59,7 +61,7 @@ metadata = MetaData()
 schema_version = Table(
     "schema_version",
     metadata,
-    Column("version", Integer, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
     Column("applied_at", Moment, nullable=False),
 )
 
@@ -146,6 +148,9 @@ snapshots = Table(
     Column("released_at", Moment),
     Column("released_by", String),
     Column("why", String),
+    Column("increment", Boolean, nullable=False),
+    Column("watermark", Json),
+    Column("loaded_at", Moment),
 )
 
 quarantine = Table(
@@ -203,4 +208,22 @@ limit_shares = Table(
     Column("wanted", Integer, nullable=False),
     Column("held", Integer, nullable=False),
     Column("beat_at", Moment, nullable=False),
+)
+
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("pipeline", String, primary_key=True),
+    Column("partition", String, primary_key=True),
+    Column("watermark", Json, nullable=False),
+    Column("moved_at", Moment, nullable=False),
+    Column("moved_by", String, nullable=False),
+)
+
+last_writes = Table(
+    "last_writes",
+    metadata,
+    Column("writer", String, primary_key=True),
+    Column("mark", String, nullable=False),
+    Column("written_at", Moment, nullable=False),
 )

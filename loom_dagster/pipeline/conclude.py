@@ -84,9 +84,9 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         evaluations=outcome.as_dict()["scores"],
         versions=plan.version_rows,
         snapshot=None if written is None else _snapshot(outcome, written, plan, now),
-        quarantine_rows=() if written is None else _index(written.quarantine, handle.run_id),
-        passed=_passed(written.transformed) if written is not None and waiting else (),
-        saw_everything=plan.whole and not plan.trial and not counts.deferred and plan.base is None,
+        quarantine_rows=() if written is None else _Index(written.quarantine, handle.run_id),
+        passed=_PassedIds(written.transformed) if written is not None and waiting else (),
+        saw_everything=plan.whole and not (plan.trial or counts.deferred or plan.base or plan.increment),
         budget_used_up=isinstance(ended.stopped_by, OverBudget) and ended.stopped_by.budget == "run",
     )
     return outcome
@@ -109,7 +109,7 @@ def _stopped_kind(ended: Ended) -> str | None:
 
 
 def _snapshot(outcome: Outcome, written: Written, plan: Plan, now: datetime) -> SnapshotRow:
-    verdict, released = outcome.verdict, outcome.released
+    verdict, released, reached = outcome.verdict, outcome.released, plan.reached()
     return SnapshotRow(
         run_id=outcome.run_id,
         pipeline=plan.pipeline,
@@ -125,6 +125,8 @@ def _snapshot(outcome: Outcome, written: Written, plan: Plan, now: datetime) -> 
         released_at=now if released else None,
         released_by="gate" if released else None,
         why=verdict.reason if released else None,
+        increment=plan.increment,
+        watermark=None if reached is None else reached.as_dict(),
     )
 
 
@@ -165,27 +167,37 @@ def _released(plan: Plan, counts: Counts, verdict: Verdict, status: Status, ledg
     return verdict.passed
 
 
-def _index(quarantine: Path, run_id: str) -> Iterator[IndexRow]:
-    """What this run put there. A merged table also holds rows of the run it builds on, which are in
-    the index already, some of them resolved since."""
-    columns = ["record_id", "stage", "kind", "reason", "attempts", "resolution", "run_id"]
-    for batch in pq.ParquetFile(quarantine).iter_batches(_AT_ONCE, columns=columns):
-        for row in batch.to_pylist():
-            if row["run_id"] != run_id:
-                continue
-            yield IndexRow(
-                record_id=row["record_id"],
-                stage=row["stage"],
-                kind=row["kind"],
-                reason=row["reason"],
-                sample=row["attempts"],
-                resolution=row["resolution"],
-            )
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What this run put there, read anew each time. A merged table also holds rows of the run it builds on, which
+    are in the index already, some of them resolved since."""
+
+    quarantine: Path
+    run_id: str
+
+    def __iter__(self) -> Iterator[IndexRow]:
+        columns = ["record_id", "stage", "kind", "reason", "attempts", "resolution", "run_id"]
+        for batch in pq.ParquetFile(self.quarantine).iter_batches(_AT_ONCE, columns=columns):
+            for row in batch.to_pylist():
+                if row["run_id"] != self.run_id:
+                    continue
+                yield IndexRow(
+                    record_id=row["record_id"],
+                    stage=row["stage"],
+                    kind=row["kind"],
+                    reason=row["reason"],
+                    sample=row["attempts"],
+                    resolution=row["resolution"],
+                )
 
 
-def _passed(transformed: Path) -> Iterator[str]:
-    for batch in pq.ParquetFile(transformed).iter_batches(_AT_ONCE, columns=["_loom_record_id"]):
-        yield from batch.column(0).to_pylist()
+@dataclass(frozen=True, slots=True)
+class _PassedIds:
+    transformed: Path
+
+    def __iter__(self) -> Iterator[str]:
+        for batch in pq.ParquetFile(self.transformed).iter_batches(_AT_ONCE, columns=["_loom_record_id"]):
+            yield from batch.column(0).to_pylist()
 
 
 def _as_mapping(counts: Counts) -> dict[str, int]:

@@ -38,7 +38,8 @@ class Work(Protocol):
     def run(self, messages: Sequence[Message]) -> Outcome:
         """Raises Misconfigured (kind ``lease``) while another run is going on."""
 
-    def load(self, outcome: Outcome) -> LoadResult: ...
+    def load(self, outcome: Outcome) -> LoadResult | None:
+        """Loads what the run released, if it did, and shows what is in quarantine."""
 
     def acknowledged(self, messages: Sequence[Message]) -> None:
         """Nothing of them is needed any more."""
@@ -128,11 +129,9 @@ class _Consumption:
             rest = [message for message in batch if message.id not in settled]
             stops = False
             if rest:
-                outcome, load = self._run(rest), None
+                outcome = ran = self._run(rest)
                 stops = not self._goes_on(outcome)
-                if outcome.released:
-                    ran = outcome
-                    load = self._patience.until_done(lambda: self._work.load(ran))
+                load = self._patience.until_done(lambda: self._work.load(ran))
                 self._count(outcome, load, stops=stops)
         if not stops:
             self._patience.until_done(lambda: self._source.acknowledge(batch), after=self._source.again)

@@ -57,14 +57,17 @@ class Spending:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """What loading did. ``reason`` says why nothing was loaded when ``loaded`` is false."""
+    """What loading did. ``refused`` rows are in quarantine, stage load. ``reason`` says why nothing was loaded,
+    or why the first row was refused."""
 
     loaded: bool
     destination: str
     mode: str
     rows: int = 0
+    refused: int = 0
     snapshot: str | None = None
     reason: str = ""
+    notes: Sequence[str] = ()
     seconds: float = 0.0
 
 
@@ -110,6 +113,8 @@ class Outcome:
             return 130
         if self.stopped_kind == "misconfigured":
             return 2
+        if self.load is not None and self.load.refused and not self.load.rows:
+            return 1
         if self.status != "succeeded" or self.stopped_by or not self.counts.conserved or self.nothing_passed:
             return 1
         return 0 if self.verdict.passed else 1

@@ -17,6 +17,7 @@ from loom_dagster.pipeline.stream import Pace
 from loom_dagster.records import Answer, Batch
 from loom_dagster.release import Stamp, Written
 from loom_dagster.spec.models import Evaluate
+from loom_dagster.watermark import Watermark
 
 __all__ = ["Base", "Plan"]
 
@@ -42,7 +43,10 @@ class Plan:
     run and tells of every answer and of what people should know; ``route`` is the way of a record
     through it. ``budgets`` are kept; a run that costs more than ``warn_above`` USD only says so. ``paid``
     finds the price of a stored answer. ``partition`` is "~trial" for trial runs, which are never released. ``base`` is set when
-    records of the quarantine are tried again. ``whole``: what ``batches`` does not hold is gone from the source.
+    records of the quarantine are tried again. An ``increment`` has what is new since the last load;
+    ``reached`` says, once the source is read, how far its load brings the pipeline. ``gone`` counts the
+    records of the last release that are not in the source any more, and names some. ``whole``: what ``batches`` does not
+    hold is gone from the source.
     """
 
     pipeline: str
@@ -69,6 +73,9 @@ class Plan:
     version_rows: Sequence[VersionRow] = ()
     notes: Sequence[str] = ()
     base: Base | None = None
+    increment: bool = False
+    reached: Callable[[], Watermark | None] = lambda: None
+    gone: Callable[[Written], tuple[int, Sequence[str]]] = lambda written: (0, ())
     whole: bool = True
 
     @property

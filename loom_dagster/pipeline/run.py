@@ -147,6 +147,8 @@ def _run(
         ):
             listen(StageDone(pipeline=plan.pipeline, stage=stage, records=n, seconds=seconds[stage]))
         written = None if streamed.interrupted else _commit(plan, handle, writer, streamed.batches)
+        if written is not None:
+            _tell_gone(plan, written, telling)
     except BaseException:
         writer.discard()
         raise
@@ -210,6 +212,16 @@ def _commit(plan: Plan, handle: RunHandle, writer: SnapshotWriter, batches: int)
     """One rename. Records that were tried again are first merged into the snapshot they come from."""
     written = writer.commit(batches)
     return written if plan.base is None else plan.base.merge(written, _folder(plan, handle))
+
+
+def _tell_gone(plan: Plan, written: Written, telling: _Telling) -> None:
+    number, some = plan.gone(written)
+    if number:
+        named = ", ".join(some) + (", ..." if number > len(some) else "")
+        telling.note(
+            f"{number:,} record{'s' if number > 1 else ''} of the last release "
+            f"{'are' if number > 1 else 'is'} not in the source any more ({named}); a load deletes nothing"
+        )
 
 
 def _source_failed(failure: BaseException) -> BaseException:

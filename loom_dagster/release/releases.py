@@ -13,6 +13,7 @@ from loom_dagster.errors import Misconfigured
 from loom_dagster.ledger import Ledger, SnapshotRow
 from loom_dagster.release.folders import slot
 from loom_dagster.release.snapshot import Snapshot
+from loom_dagster.release.union import union_of
 
 __all__ = ["Releases"]
 
@@ -44,6 +45,25 @@ class Releases:
         """The newest released one: the only one that is loaded or read downstream."""
         return self._snapshot(self._ledger.released_snapshot(pipeline, partition))
 
+    def to_load(self, pipeline: str, partition: str = "") -> list[Snapshot]:
+        """The released snapshots that the destination does not have, oldest first; always the newest, so that
+        loading again is possible. None when nothing is released."""
+        newest = self.released(pipeline, partition)
+        if newest is None:
+            return []
+        return [s for s in self._increments(newest) if s.loaded_at is None or s.id == newest.id]
+
+    def _increments(self, newest: Snapshot) -> list[Snapshot]:
+        """The released snapshots that ``newest`` is added to, and itself, oldest first."""
+        parts = [newest]
+        if newest.increment:
+            for row in self._ledger.snapshots(newest.pipeline, newest.partition):
+                if row.released_at is not None and row.run_id < newest.id:
+                    parts.append(self._made(row))
+                    if not row.increment:
+                        break
+        return parts[::-1]
+
     def snapshot(self, pipeline: str, run_id: str) -> Snapshot | None:
         return self._snapshot(self._ledger.snapshot(pipeline, run_id))
 
@@ -61,7 +81,7 @@ class Releases:
         return self._made(self._ledger.release(pipeline, partition, who=who, why=why.strip()))
 
     def read_transformed(self, pipeline: str, partition: str = "") -> Path:
-        """The Parquet file of the newest released snapshot.
+        """The Parquet file of what is released: the newest snapshot; of increments all, each record's latest.
 
         Raises Misconfigured when nothing is released, saying why, or when the file is gone.
         """
@@ -79,7 +99,10 @@ class Releases:
                 f"`loom release {pipeline} --why ...`",
                 kind="not_released",
             )
-        return _there(snapshot, snapshot.transformed)
+        parts = self._increments(snapshot)
+        for part in parts:
+            _there(part, part.transformed)
+        return union_of(parts)
 
     def read_table(
         self, pipeline: str, partition: str = "", *, columns: Sequence[str] | None = None
@@ -128,6 +151,8 @@ class Releases:
             data_version=row.data_version,
             fingerprint=row.fingerprint,
             outcome=row.outcome,
+            increment=row.increment,
+            loaded_at=row.loaded_at,
         )
 
 

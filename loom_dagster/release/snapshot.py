@@ -58,7 +58,7 @@ class Written:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A snapshot, its verdict, and whether it is released. ``id`` is that of its run; ``outcome``
-    is the run's Outcome as a mapping."""
+    is the run's Outcome as a mapping. An ``increment`` holds what was new since the released ones before it."""
 
     id: str
     pipeline: str
@@ -77,3 +77,5 @@ class Snapshot:
     data_version: str
     fingerprint: str
     outcome: Mapping[str, Any]
+    increment: bool = False
+    loaded_at: datetime | None = None

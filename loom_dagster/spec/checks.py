@@ -9,19 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from loom_dagster.spec.findings import Finding, nearest
-from loom_dagster.spec.models import FieldSpec, Pipeline
+from loom_dagster.spec.models import Extract, FieldSpec, Pipeline
 from loom_dagster.spec.places import is_stream
 from loom_dagster.spec.reader import Document
 
 __all__ = ["check_spec"]
 
 _REFERENCES = ("reference_field", "sources_field", "query_field")
+_STORES = ("file", "s3", "gs", "az")
 _LOOKED_AT = ("output_field", "field")
 
 
 def check_spec(spec: Pipeline, document: Document) -> list[Finding]:
     """Everything that can be said of a pipeline from its own file."""
-    findings = [*_load(spec, document), *_stream(spec, document), *_references(spec, document)]
+    findings = [
+        *_load(spec, document),
+        *_incremental(spec, document),
+        *_stream(spec, document),
+        *_references(spec, document),
+    ]
     if spec.load.schema_ is not None:
         findings += _looked_at(spec, spec.load.schema_, document)
         findings += _fallback(spec, spec.load.schema_, document)
@@ -33,9 +39,9 @@ def _load(spec: Pipeline, document: Document) -> Iterator[Finding]:
     if load.mode == "upsert" and not spec.extract.key:
         line = document.line("load", "mode")
         yield Finding(line, "`load.mode: upsert` needs a key", "name the key column(s) in `extract.key`")
-    if load.on_failure == "fallback" and load.fallback is None:
+    if load.on_failure == "fallback" and load.fallback is None and not _may_be_documents(spec.extract):
         line = document.line("load", "on_failure")
-        fix = "add `load.fallback` with `model: NAME` or `values: {column: value}`, or use quarantine"
+        fix = "add `load.fallback` with `model: NAME`, `values: {column: value}` or `summary: {of: column}`, or use quarantine"
         yield Finding(line, "`on_failure: fallback` does not say what to fall back to", fix)
     if load.fallback is not None and load.on_failure != "fallback":
         line = document.line("load", "fallback")
@@ -51,6 +57,28 @@ def _stream(spec: Pipeline, document: Document) -> Iterator[Finding]:
     elif spec.load.mode == "overwrite":
         what = "`load.mode: overwrite` would leave the last few messages of a stream only"
         yield Finding(document.line("load", "mode"), what, "append, or upsert by `extract.key`")
+
+
+def _incremental(spec: Pipeline, document: Document) -> Iterator[Finding]:
+    extract, line = spec.extract, document.line("extract", "incremental")
+    if extract.incremental is None:
+        return
+    if extract.partitions is not None:
+        yield Finding(line, "`partitions` and `incremental` exclude each other", "remove one of them")
+    if extract.limit is not None:
+        what = "`limit` with `incremental` would pass over the rows it leaves out"
+        yield Finding(document.line("extract", "limit"), what, "remove one of them")
+    if spec.load.mode == "overwrite":
+        what = "`load.mode: overwrite` would leave the newest rows only, as `incremental` reads no others"
+        yield Finding(document.line("load", "mode"), what, "append, or upsert with a key")
+
+
+def _may_be_documents(extract: Extract) -> bool:
+    """Whether these are documents, whose fallback is a summary, only the place itself can tell: a folder."""
+    if extract.format is not None:
+        return extract.format == "documents"
+    scheme, _, rest = extract.source.rpartition("://")
+    return scheme in ("", *_STORES) and "." not in rest.rstrip("/").rpartition("/")[2] and "*" not in rest
 
 
 def _references(spec: Pipeline, document: Document) -> Iterator[Finding]:

@@ -16,7 +16,6 @@ from loom_dagster.spec.blocks import (
     Positive,
     Share,
     Text,
-    Value,
 )
 from loom_dagster.spec.columns import Fields, FieldSpec
 from loom_dagster.spec.evaluators import (
@@ -35,14 +34,17 @@ from loom_dagster.spec.evaluators import (
     Semantic,
     Similarity,
 )
+from loom_dagster.spec.fallback import Fallback, Summary
 from loom_dagster.spec.model_call import Cache, Limits, PriceSpec, TimeoutSpec, Transform
 from loom_dagster.spec.spellings import (
     budget_as_mapping,
     evaluate_as_mapping,
     gate_as_mapping,
     incremental_as_mapping,
+    keyed_by_path,
     lift_gate,
 )
+from loom_dagster.spec.web import Web
 
 __all__ = [
     "Alert",
@@ -81,9 +83,11 @@ __all__ = [
     "Semantic",
     "Similarity",
     "Stream",
+    "Summary",
     "Text",
     "TimeoutSpec",
     "Transform",
+    "Web",
     "load_mode",
 ]
 
@@ -125,7 +129,9 @@ class Extract(Block):
     """Where records come from. ``source``: a path, a glob, a folder, an fsspec URL, a database's table
     (``postgres://CONNECTION/TABLE``), a stream (``redis://CONNECTION/STREAM``) or ``pipeline://name``. ``key``: the column(s) that identify a record.
     ``query`` replaces a database's table; its ``{{ execution_date }}`` and ``{{ params.x }}`` are bound values.
-    ``columns`` are all that is read, ``limit`` the most rows of it. ``documents`` are files that are a record each."""
+    ``columns`` are all that is read, ``limit`` the most rows of it. ``documents`` are files that are a record each,
+    known by their path.
+    ``web`` tells how a web API gives its rows page by page."""
 
     source: str = Field(min_length=1)
     format: Literal["csv", "json", "jsonl", "parquet", "documents"] | None = None
@@ -141,6 +147,18 @@ class Extract(Block):
         BeforeValidator(incremental_as_mapping, json_schema_input_type=Incremental | bool | None),
     ] = None
     stream: Stream | None = None
+    web: Web | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _documents_have_paths(cls, data: Any) -> Any:
+        return keyed_by_path(data)
+
+    @model_validator(mode="after")
+    def _web_of_the_web(self) -> Extract:
+        if self.web is not None and not self.source.lower().startswith(("http://", "https://")):
+            raise ValueError("`web` belongs to a source that begins with http:// or https://")
+        return self
 
 
 Gate = Literal["all_pass", "majority_pass", "any_pass", "weighted"]
@@ -178,20 +196,6 @@ class Evaluate(Block):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"two evaluators are called `{twice[0]}`; give each a `name` of its own")
-        return self
-
-
-class Fallback(Block):
-    """What is loaded instead when a record fails: the answer of another model (judged like the
-    first), or fixed values, which may be templates over ``input``."""
-
-    model: str | None = None
-    values: dict[str, Value] | None = None
-
-    @model_validator(mode="after")
-    def _one_of_them(self) -> Fallback:
-        if (self.model is None) == (self.values is None):
-            raise ValueError("a fallback has either `model` or `values`")
         return self
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "field_as_mapping",
     "gate_as_mapping",
     "incremental_as_mapping",
+    "keyed_by_path",
     "lift_gate",
     "one_or_many",
     "timeout_as_mapping",
@@ -123,6 +124,13 @@ def evaluator_as_mapping(value: Any) -> Any:
 def evaluate_as_mapping(value: Any) -> Any:
     """A plain list is the list of evaluators."""
     return {"evaluators": value} if isinstance(value, list | tuple) else value
+
+
+def keyed_by_path(extract: Any) -> Any:
+    """Documents are known by their path, unless something else is said."""
+    if isinstance(extract, Mapping) and extract.get("format") == "documents" and "key" not in extract:
+        return {**extract, "key": ("path",)}
+    return extract
 
 
 def lift_gate(data: Any) -> Any:

@@ -1,7 +1,8 @@
-"""A ledger on disk, a clock that is set by hand, and short ways to say a run."""
+"""A ledger, once in a file and once on Postgres; a clock that is set by hand; and short ways to say a run."""
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -37,8 +38,23 @@ def clock():
     return HandClock()
 
 
+@pytest.fixture(scope="session")
+def ledger_database(postgres):
+    """One database of the server; every test has a schema of its own in it."""
+    return postgres.database()
+
+
 @pytest.fixture
-def path(tmp_path):
+def on_postgres(ledger_database):
+    """Where a new ledger on Postgres may be."""
+    return f"{ledger_database}?schema=t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.service)])
+def path(request, tmp_path):
+    """Where a new ledger may be."""
+    if request.param == "postgres":
+        return request.getfixturevalue("on_postgres")
     return tmp_path / ".loom" / "ledger.sqlite"
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 import threading
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 
 from loom_dagster.errors import Misconfigured
 from loom_dagster.ledger import Ledger
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.migrations import MIGRATIONS, migrate
-from loom_dagster.ledger.tables import metadata
+from loom_dagster.ledger.tables import metadata, schema_version
 
 
 @pytest.fixture
@@ -25,10 +24,11 @@ def database(path):
 
 
 def applied(path):
-    with sqlite3.connect(path) as connection:
-        rows = connection.execute("SELECT version FROM schema_version ORDER BY version").fetchall()
-    connection.close()
-    return [version for (version,) in rows]
+    database = Database(path)
+    with database.reading() as connection:
+        found = list(connection.scalars(select(schema_version.c.version).order_by(schema_version.c.version)))
+    database.close()
+    return found
 
 
 def test_the_steps_make_the_tables_the_code_knows(database, clock):
@@ -124,6 +124,7 @@ def test_a_process_that_waited_for_another_does_not_repeat_its_steps(path, clock
     first, *others = databases = [Database(path) for _ in range(4)]
     threads = [threading.Thread(target=migrate, args=(d, clock)) for d in others]
     with first.writing() as connection:
+        first.make_place(connection)
         for thread in threads:
             thread.start()  # they wait for the lock, having seen no tables
         for statement in MIGRATIONS[0]:
@@ -139,8 +140,19 @@ def test_a_process_that_waited_for_another_does_not_repeat_its_steps(path, clock
         database.close()
 
 
-def test_the_file_is_set_up_for_several_readers_and_a_writer(ledger, path):
-    with ledger._database.reading() as connection:
+@pytest.mark.service
+def test_texts_sort_by_their_bytes_whatever_the_servers_language(on_postgres):
+    with Ledger(on_postgres) as ledger, ledger._database.reading() as connection:
+        texts = connection.exec_driver_sql(
+            "SELECT DISTINCT collation_name FROM information_schema.columns"
+            " WHERE table_schema = current_schema() AND data_type = 'character varying'"
+            " AND table_name <> 'schema_version'"
+        )
+        assert texts.scalars().all() == ["C"]
+
+
+def test_the_file_is_set_up_for_several_readers_and_a_writer(tmp_path):
+    with Ledger(tmp_path / "ledger.sqlite") as ledger, ledger._database.reading() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() >= 10_000

@@ -108,6 +108,15 @@ def test_a_long_reason_is_cut_in_the_index(ledger, finished):
     assert len(ledger.quarantine("reviews")[0].reason) == 1000
 
 
+def test_a_text_with_a_nul_is_kept(ledger, finished):
+    finished(quarantine_rows=[row("a\0b", reason="x\0y"), row("c")])
+    assert {(e.record_id, e.reason) for e in ledger.quarantine("reviews", ids=["a\0b"])} == {
+        ("a\\u0000b", "x\\u0000y")
+    }
+    finished(passed=["a\0b"])
+    assert open_ids(ledger) == {"c"}
+
+
 def test_whether_anything_waits_there(ledger, finished):
     assert not ledger.quarantines("reviews", "")
     finished(quarantine_rows=[row("a"), row("b", resolution="skipped")])

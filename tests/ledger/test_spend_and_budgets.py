@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -158,14 +159,59 @@ async def test_runs_keep_a_common_budget_together(path, clock, ledger, open_spen
         two.close()
 
 
+SPEND = """
+import asyncio, sys
+from loom_dagster.errors import OverBudget
+from loom_dagster.ledger import Budgets, Ledger
+
+async def calls(spend):
+    paid = 0
+    async def call(n):
+        nonlocal paid
+        try:
+            ticket = await spend.reserve(b"%d" % n, 0.01)
+        except OverBudget:
+            return
+        paid += 1
+        spend.settle(ticket, 0.01)
+    for n in range(0, 100, 4):
+        await asyncio.gather(*(call(n + i) for i in range(4)))
+    return paid
+
+with Ledger(sys.argv[1]) as ledger:
+    run = ledger.begin_run(sys.argv[2], "", "f")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    with ledger.spend(run, Budgets(month=1.0), lambda key, since: None) as spend:
+        print(asyncio.run(calls(spend)), flush=True)
+"""
+
+
+def test_four_processes_spend_a_common_budget_to_its_end_and_no_further(path):
+    Ledger(path).close()
+    pipe = subprocess.PIPE
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", SPEND, str(path), f"p{n}"], stdin=pipe, stdout=pipe, text=True
+        )
+        for n in range(4)
+    ]
+    for child in children:
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        child.stdin.write("\n")
+        child.stdin.flush()
+    assert sum(int(child.communicate()[0]) for child in children) == 100
+    assert [child.returncode for child in children] == [0, 0, 0, 0]
+
+
 async def test_what_a_killed_run_had_in_flight_is_settled_by_what_is_stored(path, clock, ledger, open_spend):
     run = ledger.begin_run("reviews", "", "f")
     killed = open_spend(handle=run, run=1.0)
     for key, worst in ((b"stored", 0.3), (b"lost", 0.2)):
         await killed.reserve(key, worst)
-    with sqlite3.connect(path) as connection:  # as if its process were gone
-        connection.execute("UPDATE reservations SET pid = 4194305")
-    connection.close()
+    with ledger._database.writing() as connection:  # as if its process were gone
+        connection.exec_driver_sql("UPDATE reservations SET pid = 4194305")
     asked = []
 
     def stored(key, since):
@@ -192,9 +238,8 @@ async def test_whoever_was_cancelled_while_waiting_takes_nothing(open_spend):
 
 async def test_a_ledger_that_cannot_be_written_stops_the_run(path, ledger, open_spend):
     spend = open_spend(run=1.0)
-    with sqlite3.connect(path) as connection:
-        connection.execute("DROP TABLE reservations")
-    connection.close()
+    with ledger._database.writing() as connection:
+        connection.exec_driver_sql("DROP TABLE reservations")
     with pytest.raises(Misconfigured, match="the ledger cannot be used"):
         await spend.reserve(b"a", 0.1)
     spend._limits = {}
@@ -205,9 +250,8 @@ async def test_a_reservation_that_cannot_be_read_stops_the_run_and_never_hangs_i
     killed = open_spend(handle=run, run=1.0)
     await killed.reserve(b"a", 0.3)
     resumed = open_spend(handle=run, run=1.0)
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE reservations SET pid = 4194305, calls = 'no JSON'")
-    connection.close()
+    with ledger._database.writing() as connection:
+        connection.exec_driver_sql("UPDATE reservations SET pid = 4194305, calls = 'no JSON'")
     with pytest.raises(Misconfigured, match="the ledger's reservations cannot be kept"):
         await asyncio.wait_for(resumed.reserve(b"b", 0.1), 20)
 

@@ -37,7 +37,7 @@ def test_good_ones_are_good_and_nothing_is_written(check, tmp_path):
         ("file/x.csv", "is not a folder"),
         ("x.txt", "set `load.format` to one of csv, json, jsonl, parquet"),
         ("s3://bucket/x.txt", "set `load.format` to one of"),
-        ("https://example.org/x.csv", "the web is read only"),
+        ("https://example.org/x.csv", "can be read, not written"),
         ("gs://bucket/x.csv", "pip install 'loom-dagster[gcs]'"),
         ("foo://x", "not a kind of location"),
         ("x*.csv", "is a pattern"),

@@ -120,7 +120,7 @@ def test_an_unknown_key_does_not_hide_what_is_wrong_between_fields(problems_of):
     [
         ("{destination: b, on_failure: fallback}", "does not say what to fall back to"),
         ("{destination: b, fallback: {model: m}}", "`load.fallback` is never used"),
-        ("{destination: b, on_failure: fallback, fallback: {}}", "either `model` or `values`"),
+        ("{destination: b, on_failure: fallback, fallback: {}}", "exactly one of `model`, `values`"),
         (
             "{destination: b, on_failure: fallback, fallback: {values: {mod: x}}, schema: {mood: string}}",
             "did you mean `mood`?",

@@ -22,7 +22,9 @@ def main() -> None:
         api_key="none",
         structured_outputs=True,
     )
-    config = replace(EnrichmentConfig.for_production(), max_workers=job["in_flight"], enable_progress_bar=False)
+    config = replace(
+        EnrichmentConfig.for_production(), max_workers=job["in_flight"], enable_progress_bar=False
+    )
     result = Pipeline([step]).run(rows, config)
     with Path(job["answers"]).open("w") as out:
         for row in result.data:

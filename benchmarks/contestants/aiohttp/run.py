@@ -28,7 +28,9 @@ async def classify(job: dict[str, Any], waiting: Iterator[bytes], out: BinaryIO)
         await asyncio.gather(*(worker(session, job, waiting, out) for _ in range(job["in_flight"])))
 
 
-async def worker(session: aiohttp.ClientSession, job: dict[str, Any], waiting: Iterator[bytes], out: BinaryIO) -> None:
+async def worker(
+    session: aiohttp.ClientSession, job: dict[str, Any], waiting: Iterator[bytes], out: BinaryIO
+) -> None:
     sentiment = {"type": "string", "enum": job["labels"]}
     for line in waiting:
         record = orjson.loads(line)
@@ -44,13 +46,18 @@ async def worker(session: aiohttp.ClientSession, job: dict[str, Any], waiting: I
         out.write(orjson.dumps({"id": record["id"], "sentiment": answer["sentiment"]}) + b"\n")
 
 
-async def ask(session: aiohttp.ClientSession, job: dict[str, Any], prompt: str, fields: dict[str, Any]) -> Any:
+async def ask(
+    session: aiohttp.ClientSession, job: dict[str, Any], prompt: str, fields: dict[str, Any]
+) -> Any:
     schema = {"type": "object", "properties": fields, "required": [*fields], "additionalProperties": False}
     body = orjson.dumps(
         {
             "model": job["model"],
             "messages": [{"role": "user", "content": prompt}],
-            "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}},
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": schema, "strict": True},
+            },
         }
     )
     for attempt in range(ATTEMPTS):

@@ -39,7 +39,10 @@ async def ask(job: dict[str, Any], record: dict[str, Any]) -> str | None:
             api_base=job["base_url"],
             api_key="none",
             messages=[{"role": "user", "content": job["prompt"].replace("{text}", record["text"])}],
-            response_format={"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}},
+            response_format={
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": schema, "strict": True},
+            },
             num_retries=4,
         )
         return str(json.loads(reply.choices[0].message.content)["sentiment"])

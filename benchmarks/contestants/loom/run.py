@@ -36,7 +36,10 @@ def write_project(root: Path, job: dict[str, Any]) -> None:
             "limits": {"in_flight": job["in_flight"]},
         },
         "evaluate": {"evaluators": [CHECK]},
-        "load": {"destination": job["answers"], "schema": {"sentiment": {"type": "string", "enum": job["labels"]}}},
+        "load": {
+            "destination": job["answers"],
+            "schema": {"sentiment": {"type": "string", "enum": job["labels"]}},
+        },
     }
     if job["criteria"]:
         judge = {"name": "judge", "type": "custom_criteria", "criteria": job["criteria"], "threshold": 0.7}

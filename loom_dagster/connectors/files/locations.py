@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from loom_dagster.errors import LoomError, Misconfigured
+from loom_dagster.connectors.files.access import accessing
+from loom_dagster.errors import Misconfigured
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -73,6 +73,20 @@ class File:
     @property
     def name(self) -> str:
         return self.location.name
+
+    @property
+    def etag(self) -> str | None:
+        """What a store calls this version of the file; None on this machine."""
+        found = None if self.location.local else next((part for part in self.stamp[1:3] if part), None)
+        return None if found is None else str(found).strip('"')
+
+    @property
+    def modified(self) -> datetime | None:
+        """UTC-aware; None where the place does not tell."""
+        if self.location.local:
+            return datetime.fromtimestamp(cast("float", self.stamp[1]), UTC)
+        when = next((part for part in self.stamp[3:] if isinstance(part, datetime)), None)
+        return when if when is None or when.tzinfo else when.replace(tzinfo=UTC)
 
     def open(self) -> BinaryIO:
         """Its bytes; those of a ``.gz`` unpacked."""
@@ -134,6 +148,7 @@ def locate(uri: str, root: Path) -> Location:
             raise Misconfigured(f"{shown} cannot be opened", why=_redacted(str(error))) from error
         known = "known: a path, file://, s3://, gs://, az://, http(s)://, memory://"
         raise Misconfigured(f"{shown}: `{scheme}://` is not a kind of location", fix=known) from error
+    fs.invalidate_cache()  # drivers live as long as the process, and others write there meanwhile
     return Location(uri=shown, scheme=scheme, fs=fs, path=path, folder=uri.endswith("/"))
 
 
@@ -154,7 +169,9 @@ def expand(location: Location) -> list[File]:
             ]
             nothing = "matches no file"
         elif fs.isdir(path):
-            found = [p for p in fs.find(path) if not _hidden(p, path)]
+            found = [
+                p for p in fs.find(path) if not (_hidden(p, path) or p.endswith("/"))
+            ]  # S3's mark of a folder
             nothing = "is a folder without files"
         elif location.folder and fs.exists(path):
             raise Misconfigured(
@@ -167,45 +184,6 @@ def expand(location: Location) -> list[File]:
                 f"{location.uri} {nothing}", fix="check the path; relative ones start at the project"
             )
         return [_file(_inside(location, p), None) for p in sorted(found)]
-
-
-@contextmanager
-def accessing(uri: str, *, to: str = "read") -> Iterator[None]:
-    """What goes wrong with a place becomes one Misconfigured. Messages of remote drivers are not
-    repeated, they can hold signed URLs."""
-    try:
-        yield
-    except LoomError:
-        raise
-    except FileNotFoundError as error:
-        raise Misconfigured(
-            f"{uri} does not exist", fix="check the path; relative ones start at the project"
-        ) from error
-    except PermissionError as error:
-        verb = "written" if to == "write" else "read"
-        raise Misconfigured(
-            f"{uri} may not be {verb}", why="permission denied", fix="give this user the right to"
-        ) from error
-    except IsADirectoryError as error:
-        raise Misconfigured(f"{uri} is a folder, not a file") from error
-    except UnicodeError as error:
-        raise Misconfigured(
-            f"{uri} is not in the encoding expected",
-            why=str(error),
-            fix="name the right one in `extract.encoding`",
-        ) from error
-    except OSError as error:
-        raise Misconfigured(f"cannot {to} {uri}", why=error.strerror or type(error).__name__) from error
-    except Exception as error:
-        # a driver's own error (credentials, network), or a file that is not what its name says
-        local = not _URL.match(uri)
-        raise Misconfigured(
-            f"cannot {to} {uri}", why=_first_line(error) if local else type(error).__name__
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _scheme(uri: str) -> str:

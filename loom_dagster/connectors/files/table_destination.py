@@ -48,10 +48,15 @@ class TableDestination:
 
     def _put(self, stream: BinaryIO, old: Iterable[pa.RecordBatch], new: Iterable[pa.RecordBatch]) -> None:
         writer = self._form.writer(stream, self._schema, path=self._path)
-        for batches in (old, new):  # in this order: what is left of the new ones is known after the old ones
-            for batch in batches:
-                writer.write(conformed(batch, self._schema))
-        writer.close()
+        try:
+            for batches in (
+                old,
+                new,
+            ):  # in this order: what is left of the new ones is known after the old ones
+                for batch in batches:
+                    writer.write(conformed(batch, self._schema))
+        finally:  # also when it fails: one that is left open writes when it is collected
+            writer.close()
 
     def _old(self) -> Iterator[pa.RecordBatch]:
         if self._file is None:
