@@ -22,17 +22,23 @@ _REASON = 1_000  # characters of a database's words
 
 
 def load_released(
-    file: PipelineFile, settings: Settings, ledger: Ledger, releases: Releases, *, trial: bool = False
+    file: PipelineFile,
+    settings: Settings,
+    ledger: Ledger,
+    releases: Releases,
+    *,
+    trial: bool = False,
+    only: Snapshot | None = None,
 ) -> LoadResult:
     """Load the released snapshots that the destination does not have, oldest first, each with its watermark;
-    always the newest. Nothing of a trial, and nothing empty, unless that is allowed."""
+    always the newest. Of a stream ``only`` the one of a batch. Nothing of a trial, and nothing empty, unless that is allowed."""
     spec = file.spec
     refused = functools.partial(
         LoadResult, loaded=False, destination=spec.load.destination, mode=load_mode(spec)
     )
     if trial:
         return refused(reason="a trial run loads nothing (pass --load to load it)")
-    snapshots = releases.to_load(spec.name)
+    snapshots = releases.to_load(spec.name) if only is None else [only]
     if not snapshots:
         latest = releases.latest(spec.name)
         why = f": {latest.verdict_reason}" if latest else ""

@@ -9,13 +9,12 @@ import contextlib
 import functools
 import getpass
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loom_dagster.assembly.scratch import scratch_in
 from loom_dagster.clock import SystemClock
 from loom_dagster.errors import LoomError, Misconfigured
 from loom_dagster.events import Listener, ignore
@@ -27,13 +26,12 @@ if TYPE_CHECKING:
     from loom_dagster.assembly.prepared import Prepared
     from loom_dagster.assembly.report import Report
     from loom_dagster.ledger import AnswerLog, Ledger, QuarantineEntry, WatermarkRow
-    from loom_dagster.pipeline import LoadResult, Outcome, Stop
+    from loom_dagster.pipeline import BatchDone, Consumed, LoadResult, Outcome, Stop
     from loom_dagster.release import Releases, Snapshot
     from loom_dagster.spec import Pipeline
     from loom_dagster.watermark import Watermark
 
-# Rooms that need pyarrow, SQLAlchemy or aiohttp are imported by the methods that use them: a Dagster
-# code location and `loom list` open projects all the time and run nothing.
+# Rooms that need pyarrow, SQLAlchemy or aiohttp are imported where they are used: code locations run nothing.
 
 __all__ = ["Loom"]
 
@@ -127,13 +125,39 @@ class Loom:
             outcome = replay(ready, materials, self.ledger, ids, listen=listen, stop=stop)
         return self._with_quarantine(outcome)
 
-    def load(self, name: str, options: RunOptions | None = None) -> LoadResult:
-        """Load what is released, whichever run it came from. Loading twice changes nothing."""
+    def stream(
+        self,
+        name: str,
+        *,
+        batches: int | None = None,
+        until_empty: bool = False,
+        listen: Listener = ignore,
+        done: Callable[[BatchDone], None] = lambda _: None,
+        stop: Stop | None = None,
+    ) -> Consumed:
+        """Consume the pipeline's stream until ``stop``, batch by batch."""
+        from loom_dagster.assembly.streaming import stream
+
+        with self._scratch() as scratch, self._materials() as materials:
+            return stream(
+                self.prepared(name, None, scratch),
+                materials,
+                self,
+                batches=batches,
+                until_empty=until_empty,
+                scratch=scratch,
+                listen=listen,
+                done=done,
+                stop=stop,
+            )
+
+    def load(self, name: str, options: RunOptions | None = None, only: Snapshot | None = None) -> LoadResult:
+        """Load what is released (``only``: that), whichever run it came from. Loading twice changes nothing."""
         from loom_dagster.assembly.loading import load_released
 
         trial = options is not None and options.trial
         result = load_released(
-            self.project.pipeline(name), self.settings, self.ledger, self.releases, trial=trial
+            self.project.pipeline(name), self.settings, self.ledger, self.releases, trial=trial, only=only
         )
         if result.loaded:
             self.publish_quarantine(name)
@@ -264,26 +288,9 @@ class Loom:
                 why=error.strerror or str(error),
             ) from error
 
-    @contextlib.contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        """A folder for what a run spills; gone when it ends."""
+    def _scratch(self) -> contextlib.AbstractContextManager[Path]:
         self._make_state()
-        base = self.settings.state_dir / "scratch"
-        base.mkdir(exist_ok=True)
-        _sweep(base)
-        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=base))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep(base: Path) -> None:
-    """Remove what killed processes of this machine left behind."""
-    for folder in base.iterdir():
-        pid = folder.name.partition("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists() and Path("/proc").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        return scratch_in(self.settings.state_dir)
 
 
 def _whoami() -> str:

@@ -24,6 +24,7 @@ from loom_dagster.prompts import Prompt
 from loom_dagster.records import Batch, digest
 from loom_dagster.release import Releases, Stamp, Written, gone
 from loom_dagster.settings import Settings
+from loom_dagster.spec import is_stream
 from loom_dagster.spec.models import FieldSpec, Pipeline
 from loom_dagster.transform import OutputSchema, Transformer
 from loom_dagster.watermark import Watermark
@@ -54,6 +55,10 @@ class Materials:
 def make_plan(ready: Prepared, materials: Materials) -> Plan:
     """The plan of ``ready``. Raises Misconfigured when the pipeline has problems."""
     parts = _parts(ready)
+    if materials.batches is None and is_stream(parts.spec.extract.source):
+        raise Misconfigured(
+            f"`{parts.spec.name}` reads a stream, which does not end", fix=f"loom stream {parts.spec.name}"
+        )
     spec, prompt, model, limit = ready.spec, parts.prompt, parts.model, ready.options.limit
     partition = TRIAL if ready.options.trial else ""
     return Plan(

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
+
 from loom_dagster.assembly.fallbacks import check_fallback
 from loom_dagster.assembly.increments import Start, start_of
 from loom_dagster.assembly.model_problems import check_models
@@ -31,7 +33,7 @@ from loom_dagster.spec.models import FieldSpec, Load, Pipeline
 from loom_dagster.transform import OutputSchema, check_key_fields
 from loom_dagster.watermark import Watermark
 
-__all__ = ["prepare", "source_of"]
+__all__ = ["check_columns_of", "prepare", "source_of"]
 
 _PIPELINE = "pipeline://"
 T = TypeVar("T")
@@ -73,7 +75,7 @@ def prepare(
     ready.start = started or Start()
     ready.source = _open(ready, releases, scratch, validating=validating)
     if ready.source is not None:
-        _check_source(ready)
+        found.extend(check_columns_of(ready, ready.source.schema))
     place = destination_place(spec, settings)
     found.extend(check_destination(spec.load, place, where=lambda *loc: where("load", *loc)))
     quarantined = quarantine_place(spec, settings)
@@ -117,32 +119,33 @@ def source_of(
     )
 
 
-def _check_source(ready: Prepared) -> None:
-    spec, where, source = ready.spec, ready.file.where, ready.source
-    columns = [] if source is None else list(source.schema.names)
-    if not columns or source is None:  # an empty file has nothing to check against
-        return
-    found = ready.problems
+def check_columns_of(ready: Prepared, schema: pa.Schema) -> tuple[Problem, ...]:
+    """What of the pipeline does not fit a source with these columns."""
+    spec, where, columns = ready.spec, ready.file.where, list(schema.names)
+    if not columns:  # an empty file has nothing to check against
+        return ()
+    found: list[Problem] = []
     if ready.prompt is not None:
         found.extend(ready.prompt.check_columns(columns))
     if ready.schema is not None:
-        found.extend(check_columns(source.schema, ready.schema.arrow, where=where("load", "schema")))
+        found.extend(check_columns(schema, ready.schema.arrow, where=where("load", "schema")))
         found.extend(
             check_evaluators(
                 spec.evaluate, columns, list(ready.schema.arrow.names), where=where, root=ready.settings.root
             )
         )
     found.extend(check_key_fields(spec.transform.cache, columns, where=where))
-    _check_load(ready, columns)
+    found.extend(_check_load(ready, columns))
+    return tuple(found)
 
 
-def _check_load(ready: Prepared, columns: list[str]) -> None:
-    spec, where = ready.spec, ready.file.where
+def _check_load(ready: Prepared, columns: list[str]) -> list[Problem]:
+    spec, where, found = ready.spec, ready.file.where, list[Problem]()
     outputs = [] if ready.schema is None else list(ready.schema.arrow.names)
     if isinstance(spec.load.columns, tuple):
         for name in spec.load.columns:
             if name not in columns and name not in outputs:
-                ready.problems.append(
+                found.append(
                     Problem(
                         what=f"`load.columns` names `{name}`, which is neither a source nor an output column",
                         where=where("load", "columns"),
@@ -151,14 +154,15 @@ def _check_load(ready: Prepared, columns: list[str]) -> None:
                 )
         missing = [k for k in spec.extract.key if k not in spec.load.columns]
         if missing and load_mode(spec) == "upsert":
-            ready.problems.append(
+            found.append(
                 Problem(
                     what=f"an upsert needs its key in the destination, and `load.columns` leaves out `{missing[0]}`",
                     where=where("load", "columns"),
                     fix=f"add `{missing[0]}`",
                 )
             )
-    ready.problems.extend(check_fallback(spec.load, columns, ready.schema, where=where))
+    found.extend(check_fallback(spec.load, columns, ready.schema, where=where))
+    return found
 
 
 def _fields(

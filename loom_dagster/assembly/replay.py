@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from loom_dagster.assembly.plan import Materials, make_plan
 from loom_dagster.assembly.prepared import Prepared
+from loom_dagster.assembly.stream_retry import replay_stream
 from loom_dagster.errors import Misconfigured
 from loom_dagster.events import Listener
 from loom_dagster.ledger import Ledger
 from loom_dagster.pipeline import Base, Outcome, Stop, run
 from loom_dagster.release import Releases, Replay, Snapshot, check_replay, joined, merge_retry, rows_for_retry
+from loom_dagster.spec import is_stream
 
 __all__ = ["replay"]
 
@@ -32,6 +34,8 @@ def replay(
     Misconfigured when there is nothing to try.
     """
     name = ready.spec.name
+    if is_stream(ready.spec.extract.source):
+        return replay_stream(ready, materials, ledger, ids, listen=listen, stop=stop)
     incremental = ready.spec.extract.incremental is not None
     snapshot = _newest(name, materials.releases, ledger)
     _refuse_refused(name, ledger, ids or ())

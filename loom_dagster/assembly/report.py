@@ -15,7 +15,7 @@ from loom_dagster.gateway import way_of
 from loom_dagster.load import check_destination
 from loom_dagster.records import dollars
 from loom_dagster.settings import Settings
-from loom_dagster.spec import PipelineFile
+from loom_dagster.spec import PipelineFile, is_stream
 
 _PER = {"run": "a run", "day": "a day (UTC)", "month": "a month (UTC), for the whole project"}
 
@@ -95,7 +95,10 @@ def report(
         _ok(f"{e.name}: {e.type}, threshold {e.threshold:g}") for e in spec.evaluate.evaluators
     ] or [_ok("none: a record passes once its output fits the schema")]
     if ready.source is not None:
-        sections["Source"] = [_ok(f"{spec.extract.source}: {len(ready.source.schema.names)} columns")]
+        columns = len(ready.source.schema.names)
+        unknown = not columns and is_stream(spec.extract.source)
+        what = "a stream; it is checked with its first messages" if unknown else f"{columns} columns"
+        sections["Source"] = [_ok(f"{spec.extract.source}: {what}")]
     sections["Destination"] = [_ok(spec.load.destination)]
     problems = [*ready.problems, *(connections or ())]
     for problem in problems:

@@ -25,6 +25,7 @@ from loom_dagster.cli import (
     run,
     schema,
     state,
+    stream,
     ui,
     validate,
     version,
@@ -50,6 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run.run)
+app.command("stream")(stream.stream)
 app.command("validate")(validate.validate)
 app.command("list")(listing.list_pipelines)
 app.command("init")(init.init)
@@ -65,14 +67,14 @@ app.command("version")(version.version)
 
 def main() -> None:
     """The entry point of the command ``loom``."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    for output in (sys.stdout, sys.stderr):
+        output.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     for name, value in _LIGHT.items():
         os.environ.setdefault(name, value)
     code = run_cli(sys.argv[1:])
     if code == exits.INTERRUPTED:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        for output in (sys.stdout, sys.stderr):
+            output.flush()
         os._exit(code)  # threads of work that was given up would keep the process
     sys.exit(code)
 

@@ -23,6 +23,8 @@ from loom_dagster.settings import RunOptions
 if TYPE_CHECKING:
     from loom_dagster.assembly import Loom
     from loom_dagster.ledger import QuarantineEntry
+    from loom_dagster.pipeline import Outcome
+    from loom_dagster.release import Snapshot
 
 __all__ = ["app"]
 
@@ -168,6 +170,7 @@ def retry(
     from loom_dagster.cli.progress import watching
     from loom_dagster.cli.run import carry_out, report
     from loom_dagster.pipeline import Stop
+    from loom_dagster.spec import is_stream
 
     wanted = _wanted(ids, everything)
     loom = open_loom(project)
@@ -176,7 +179,8 @@ def retry(
     stop = Stop()
     with watching(sys.stderr) as watch:
         attempt = partial(loom.retry, name, wanted, options, listen=watch, stop=stop)
-        work = partial(carry_out, loom, name, options, attempt, load=not no_load)
+        own = partial(_own, loom, name) if is_stream(loom.spec(name).extract.source) else None
+        work = partial(carry_out, loom, name, options, attempt, load=not no_load, of_stream=own)
         ended = interruptible(work, stop, watch.say)
     return report([ended], as_json=as_json)
 
@@ -202,6 +206,10 @@ def resolve(
         terminal = Terminal(sys.stdout)
         terminal.line(f"{terminal.sign('good')} {counted(number, 'record')} resolved")
     return OK
+
+
+def _own(loom: Loom, name: str, outcome: Outcome) -> Snapshot | None:
+    return loom.releases.snapshot(name, outcome.run_id)
 
 
 def _wanted(ids: Sequence[str] | None, everything: bool) -> list[str] | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from loom_dagster.assembly import Loom
     from loom_dagster.cli.progress import Watch
     from loom_dagster.pipeline import Outcome
+    from loom_dagster.release import Snapshot
 
 __all__ = ["Ended", "carry_out", "report", "run"]
 
@@ -136,14 +137,24 @@ def run_direct(loom: Loom, names: Sequence[str], options: RunOptions, watch: Wat
 
 
 def carry_out(
-    loom: Loom, name: str, options: RunOptions, attempt: Callable[[], Outcome], *, load: bool
+    loom: Loom,
+    name: str,
+    options: RunOptions,
+    attempt: Callable[[], Outcome],
+    *,
+    load: bool,
+    of_stream: Callable[[Outcome], Snapshot | None] | None = None,
 ) -> Ended:
-    """``attempt``, and the loading of what it released. An error is part of how it ended."""
+    """``attempt``, and the loading of what it released: ``of_stream`` says which snapshot, for of a stream the
+    latest may be another batch by now. An error is part of how it ended."""
     outcome = None
     try:
         outcome = attempt()
         if load and outcome.released and not options.trial:
-            outcome = replace(outcome, load=loom.load(name, options))
+            own = of_stream(outcome) if of_stream else None
+            outcome = replace(
+                outcome, load=loom.load(name, options, own) if own else loom.load(name, options)
+            )
     except LoomError as error:
         return Ended(name=name, outcome=outcome, error=error)
     return Ended(name=name, outcome=outcome)

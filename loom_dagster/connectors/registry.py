@@ -25,6 +25,7 @@ _OURS = {
     **dict.fromkeys(("http", "https"), "loom_dagster.connectors.web:connector"),
     **dict.fromkeys(("postgres", "postgresql", "mysql", "mariadb", "sqlite"), _SQL),
     "duckdb": "loom_dagster.connectors.duckdb:connector",
+    **dict.fromkeys(("redis", "kafka"), "loom_dagster.connectors.streams:connector"),
 }
 
 

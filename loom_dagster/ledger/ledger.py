@@ -232,10 +232,7 @@ class Ledger:
         return self._database.read(lambda c: snapshots.list_snapshots(c, pipeline, partition))
 
     def release(self, pipeline: str, partition: str = "", *, who: str, why: str) -> SnapshotRow:
-        """Release the newest snapshot, which is held.
-
-        Raises Misconfigured when there is none, when it is not held, or while a run is going on.
-        """
+        """Release the newest snapshot. Raises Misconfigured when it is not held, or while a run is going on."""
         now = self._clock.now()
         return self._database.write(
             lambda c: snapshots.release(c, pipeline, partition, who=who, why=why, now=now)
@@ -279,6 +276,10 @@ class Ledger:
     def quarantines(self, pipeline: str, partition: str) -> bool:
         """Whether any record there is not resolved."""
         return self._database.read(lambda c: quarantine.any_open(c, pipeline, partition))
+
+    def waiting_runs(self, pipeline: str, partition: str) -> set[str]:
+        """The runs that put there what is not resolved yet."""
+        return self._database.read(lambda c: quarantine.open_runs(c, pipeline, partition))
 
     def resolve(
         self, pipeline: str, ids: Iterable[str], *, resolution: str, who: str, partition: str | None = None

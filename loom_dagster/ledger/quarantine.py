@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, select, update
 from loom_dagster.ledger.rows import IndexRow, QuarantineEntry
 from loom_dagster.ledger.tables import quarantine
 
-__all__ = ["any_open", "close_older", "entries", "index", "resolve", "settle_loads"]
+__all__ = ["any_open", "close_older", "entries", "index", "open_runs", "resolve", "settle_loads"]
 
 _T = TypeVar("_T")
 
@@ -112,6 +112,12 @@ def any_open(connection: Connection, pipeline: str, partition: str) -> bool:
         *_of(pipeline, partition), quarantine.c.resolved_at.is_(None)
     )
     return connection.execute(query.limit(1)).first() is not None
+
+
+def open_runs(connection: Connection, pipeline: str, partition: str) -> set[str]:
+    """The runs whose snapshots hold a record that waits."""
+    query = select(quarantine.c.run_id).where(*_of(pipeline, partition), quarantine.c.resolved_at.is_(None))
+    return set(connection.scalars(query.distinct()))
 
 
 def entries(

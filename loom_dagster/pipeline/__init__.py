@@ -1,6 +1,8 @@
 """A pipeline's run: records stream through the stages, each ends in exactly one place."""
 
+from loom_dagster.pipeline.batches import BatchDone, Consumed, Terms
 from loom_dagster.pipeline.conclude import Ended, conclude
+from loom_dagster.pipeline.consume import consume
 from loom_dagster.pipeline.intake import Room
 from loom_dagster.pipeline.outcome import Counts, LoadResult, Outcome, ScoreSummary, Spending, Status, Verdict
 from loom_dagster.pipeline.plan import Base, Plan
@@ -12,6 +14,8 @@ from loom_dagster.pipeline.tally import Tally
 
 __all__ = [
     "Base",
+    "BatchDone",
+    "Consumed",
     "Counts",
     "Deferred",
     "Ended",
@@ -29,8 +33,10 @@ __all__ = [
     "Stop",
     "Streamed",
     "Tally",
+    "Terms",
     "Verdict",
     "conclude",
+    "consume",
     "run",
     "stream",
 ]

@@ -86,7 +86,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         snapshot=None if written is None else _snapshot(outcome, written, plan, now),
         quarantine_rows=() if written is None else _Index(written.quarantine, handle.run_id),
         passed=_PassedIds(written.transformed) if written is not None and waiting else (),
-        saw_everything=not plan.trial and not counts.deferred and plan.base is None and not plan.increment,
+        saw_everything=plan.whole and not (plan.trial or counts.deferred or plan.base or plan.increment),
         budget_used_up=isinstance(ended.stopped_by, OverBudget) and ended.stopped_by.budget == "run",
     )
     return outcome

@@ -14,6 +14,7 @@ from loom_dagster.release.verdict import Counts, Verdict, batch_verdict
 
 if TYPE_CHECKING:
     from loom_dagster.release.columns import check_columns
+    from loom_dagster.release.pruning import prune
     from loom_dagster.release.releases import Releases
     from loom_dagster.release.replay import Replay, check_replay, joined, merge_retry, rows_for_retry
     from loom_dagster.release.snapshot_writer import SnapshotWriter
@@ -35,6 +36,7 @@ __all__ = [
     "gone",
     "joined",
     "merge_retry",
+    "prune",
     "rows_for_retry",
 ]
 
@@ -47,6 +49,7 @@ _LATE = {
     "gone": "union",
     "joined": "replay",
     "merge_retry": "replay",
+    "prune": "pruning",
     "rows_for_retry": "replay",
 }
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from loom_dagster.spec.findings import Finding, nearest
 from loom_dagster.spec.models import Extract, FieldSpec, Pipeline
+from loom_dagster.spec.places import is_stream
 from loom_dagster.spec.reader import Document
 
 __all__ = ["check_spec"]
@@ -21,7 +22,12 @@ _LOOKED_AT = ("output_field", "field")
 
 def check_spec(spec: Pipeline, document: Document) -> list[Finding]:
     """Everything that can be said of a pipeline from its own file."""
-    findings = [*_load(spec, document), *_incremental(spec, document), *_references(spec, document)]
+    findings = [
+        *_load(spec, document),
+        *_incremental(spec, document),
+        *_stream(spec, document),
+        *_references(spec, document),
+    ]
     if spec.load.schema_ is not None:
         findings += _looked_at(spec, spec.load.schema_, document)
         findings += _fallback(spec, spec.load.schema_, document)
@@ -41,6 +47,16 @@ def _load(spec: Pipeline, document: Document) -> Iterator[Finding]:
         line = document.line("load", "fallback")
         what = f"`load.fallback` is never used, because `on_failure` is {load.on_failure}"
         yield Finding(line, what, "write `on_failure: fallback`, or remove it")
+
+
+def _stream(spec: Pipeline, document: Document) -> Iterator[Finding]:
+    if not is_stream(spec.extract.source):
+        if spec.extract.stream is not None:
+            what = "`extract.stream` belongs to a redis:// or kafka:// source"
+            yield Finding(document.line("extract", "stream"), what, "remove it")
+    elif spec.load.mode == "overwrite":
+        what = "`load.mode: overwrite` would leave the last few messages of a stream only"
+        yield Finding(document.line("load", "mode"), what, "append, or upsert by `extract.key`")
 
 
 def _incremental(spec: Pipeline, document: Document) -> Iterator[Finding]:

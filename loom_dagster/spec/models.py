@@ -82,6 +82,7 @@ __all__ = [
     "Relevance",
     "Semantic",
     "Similarity",
+    "Stream",
     "Summary",
     "Text",
     "TimeoutSpec",
@@ -113,9 +114,20 @@ class Incremental(Block):
         return self
 
 
+class Stream(Block):
+    """How ``loom stream`` consumes a stream: at most ``batch`` messages at once, and those that came within ``wait`` of
+    the first. ``group`` (default: ``loom-`` and the pipeline's name) shares the messages among its consumers; a new one
+    begins at the stream's start, or with what comes from now on."""
+
+    batch: Count = 500
+    wait: Duration = timedelta(seconds=2)
+    group: Text | None = Field(default=None, min_length=1)
+    from_: Literal["start", "now"] = Field(default="start", alias="from")
+
+
 class Extract(Block):
     """Where records come from. ``source``: a path, a glob, a folder, an fsspec URL, a database's table
-    (``postgres://CONNECTION/TABLE``) or ``pipeline://name``. ``key``: the column(s) that identify a record.
+    (``postgres://CONNECTION/TABLE``), a stream (``redis://CONNECTION/STREAM``) or ``pipeline://name``. ``key``: the column(s) that identify a record.
     ``query`` replaces a database's table; its ``{{ execution_date }}`` and ``{{ params.x }}`` are bound values.
     ``columns`` are all that is read, ``limit`` the most rows of it. ``documents`` are files that are a record each,
     known by their path.
@@ -134,6 +146,7 @@ class Extract(Block):
         Incremental | None,
         BeforeValidator(incremental_as_mapping, json_schema_input_type=Incremental | bool | None),
     ] = None
+    stream: Stream | None = None
     web: Web | None = None
 
     @model_validator(mode="before")

@@ -6,9 +6,10 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["PIPELINE_SCHEME", "same_place", "upstream_name"]
+__all__ = ["PIPELINE_SCHEME", "is_stream", "same_place", "upstream_name"]
 
 PIPELINE_SCHEME = "pipeline://"
+STREAM_SCHEMES = ("redis://", "kafka://")
 
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://(.*)$", re.DOTALL)
 
@@ -28,3 +29,8 @@ def same_place(uri: str, root: Path) -> str:
 def upstream_name(source: str) -> str | None:
     """The pipeline that ``source`` reads, if it is written ``pipeline://name``."""
     return source.removeprefix(PIPELINE_SCHEME) if source.startswith(PIPELINE_SCHEME) else None
+
+
+def is_stream(source: str) -> bool:
+    """Whether ``source`` does not end: it is consumed by ``loom stream``, never read by a run."""
+    return source.lower().startswith(STREAM_SCHEMES)
