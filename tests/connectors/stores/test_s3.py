@@ -85,6 +85,9 @@ def test_a_prefix_of_documents_is_records(s3):
         (f"s3://{bucket}/raw/a.md", "# One", 5),
         (f"s3://{bucket}/raw/deep/b.txt", "two", 3),
     ]
+    place = place_of(f"s3://{bucket}/raw", Path("/"))
+    chunks = source_at(place).open(place, Wanted(extract=Extract(source=place.uri))).chunks()
+    assert [row.raw for chunk in chunks for row in chunk.unreadable] == [f"s3://{bucket}/raw/c.txt"]
     assert len(rows[0]["etag"]) == 32 and rows[0]["modified"].tzinfo
 
 
