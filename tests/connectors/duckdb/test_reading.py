@@ -145,7 +145,8 @@ def test_a_file_that_is_being_written_is_waited_for(rows, ask, tmp_path):
 
 
 READING = """
-import resource, sys
+import resource
+from pathlib import Path
 from loom_dagster.connectors import Wanted, place_of, source_at
 from loom_dagster.spec.models import Extract
 
