@@ -32,7 +32,11 @@ def test_every_spelling_of_a_password_counts_as_one():
 def test_connections_come_from_the_file_and_from_the_environment():
     found = read_connections(
         {"customers": URL, "analytics": {"url": URL, "password_env": "PW", "query_timeout": 5}},
-        {"PW": "s3cret/@", "LOOM_CONNECTION_LAKE": "mysql://lake/x", "LOOM_CONNECTION_CUSTOMERS": "mysql://else/x"},
+        {
+            "PW": "s3cret/@",
+            "LOOM_CONNECTION_LAKE": "mysql://lake/x",
+            "LOOM_CONNECTION_CUSTOMERS": "mysql://else/x",
+        },
     )
     assert found["customers"].url == "mysql://else/x"
     assert found["analytics"].url == "postgresql://me:s3cret%2F%40@db:5432/shop"

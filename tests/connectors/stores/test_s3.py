@@ -106,7 +106,7 @@ def test_what_others_wrote_meanwhile_is_seen(s3, load):
     assert len(read(f"s3://{bucket}/out/*.parquet")) == 2
     s3.write(bucket, "out/theirs.parquet", parquet(TWO))
     assert len(read(f"s3://{bucket}/out/*.parquet")) == 4
-    with pytest.raises(Misconfigured, match="theirs.parquet among them"):
+    with pytest.raises(Misconfigured, match=r"theirs\.parquet among them"):
         load(f"s3://{bucket}/out/", ONE, "overwrite")
     load(f"s3://{bucket}/out.csv", ONE, "upsert")
     s3.write(bucket, "out.csv", b"id,v\n2,theirs\n9,theirs\n")
