@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from loom_dagster.connectors.files.documents import document_key
 from loom_dagster.errors import Misconfigured, Permanent, Problem
 from loom_dagster.prompts import check_value, render_value
+from loom_dagster.spec.documents import document_key
 from loom_dagster.spec.models import Fallback, Load, Summary
 from loom_dagster.transform import OutputSchema, extractive_summary
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from loom_dagster.connectors.files.documents import document_key
 from loom_dagster.prompts import compile_prompt
 from loom_dagster.records import digest
 from loom_dagster.settings import Settings
 from loom_dagster.spec import PipelineFile
+from loom_dagster.spec.documents import document_key
 from loom_dagster.spec.models import FieldSpec
 
 __all__ = ["code_version", "columns_to_load"]

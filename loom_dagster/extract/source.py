@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loom_dagster.connectors import Chunk, Place, Rows, Wanted, Window, source_at
-from loom_dagster.connectors.files.documents import document_key
 from loom_dagster.connectors.plain import plain_rows
 from loom_dagster.errors import Misconfigured, Problem, Transient
 from loom_dagster.extract.batching import rebatched
 from loom_dagster.extract.identity import Identities
 from loom_dagster.records import Batch, Quarantined, Record
+from loom_dagster.spec.documents import document_key
 from loom_dagster.spec.models import Extract
 from loom_dagster.watermark import Cursor, Watermark
 

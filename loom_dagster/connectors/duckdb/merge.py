@@ -21,12 +21,12 @@ ROW, ID, MARK = "_loom_stage_row", "_loom_stage_id", "_loom_stage_mark"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merge:
     """One shipment into one table. ``run`` takes the staged rows for which ``which`` holds; it is called
-    within a transaction and may be called again after a rollback."""
+    within a transaction and may be called again after a rollback; ``note`` only when it is to stay."""
 
     table: Table
     shipment: Shipment
 
-    def run(self, connection: Any, which: str) -> None:
+    def run(self, connection: Any, which: str, *, note: bool = True) -> None:
         ship, where = self.shipment, spelled(self.table)
         names = ship.incoming.schema.names
         whole_partition = bool(ship.partition) and ship.mode == "overwrite"
@@ -48,7 +48,8 @@ class Merge:
         text = f"INSERT INTO {where} ({', '.join(targets)}) SELECT {', '.join(values)} FROM {rows} AS _loom_new ORDER BY {ROW}"
         given = {"partition": ship.partition, "target": self.table.name}
         connection.execute(text, {name: value for name, value in given.items() if f"${name}" in text})
-        self._note(connection, which)
+        if note:
+            self._note(connection, which)
 
     def _update(self, connection: Any, rows: str, columns: Sequence[str]) -> str:
         """Rows that are there get the new values. Returns those that are not there."""

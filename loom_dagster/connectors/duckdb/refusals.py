@@ -80,7 +80,7 @@ def _merged(connection: Any, merge: Merge, which: str, *, keep: bool) -> str | N
 
     connection.execute("BEGIN TRANSACTION")
     try:
-        merge.run(connection, which)
+        merge.run(connection, which, note=keep)
         connection.execute("COMMIT" if keep else "ROLLBACK")
     except (duckdb.IntegrityError, duckdb.DataError) as error:
         _roll_back(connection)

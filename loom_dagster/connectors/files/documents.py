@@ -17,19 +17,12 @@ from loom_dagster.connectors.contract import CHUNK_BYTES, Chunk, Unreadable
 from loom_dagster.connectors.files.html import text_of
 from loom_dagster.connectors.files.locations import File, accessing
 from loom_dagster.errors import Misconfigured, Permanent
+from loom_dagster.spec.documents import DOCUMENT_COLUMNS
 
-__all__ = ["DOCUMENT_COLUMNS", "DocumentRows", "document_key", "is_document"]
+__all__ = ["DocumentRows", "is_document"]
 
-_SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),
-        ("text", pa.string()),
-        ("size", pa.int64()),
-        ("etag", pa.string()),
-        ("modified", pa.timestamp("us", "UTC")),
-    ]
-)
-DOCUMENT_COLUMNS = tuple(_SCHEMA.names)
+_TYPES = (pa.string(), pa.string(), pa.int64(), pa.string(), pa.timestamp("us", "UTC"))
+_SCHEMA = pa.schema(list(zip(DOCUMENT_COLUMNS, _TYPES, strict=True)))
 _HTML = (".html", ".htm", ".xhtml")
 _TEXTS = (".txt", ".md", ".markdown", ".rst", ".adoc", *_HTML)
 _CHUNK = 8 << 20  # bytes of text at a time
@@ -40,11 +33,6 @@ _Row = tuple[str, str, int, str | None, datetime | None]
 def is_document(name: str) -> bool:
     """Whether a file's name says that it is a text for people."""
     return _bare(name).endswith(_TEXTS)
-
-
-def document_key(columns: Sequence[str]) -> tuple[str, ...]:
-    """What identifies the rows of a source with these columns by itself: a document's path."""
-    return ("path",) if tuple(columns[: len(DOCUMENT_COLUMNS)]) == DOCUMENT_COLUMNS else ()
 
 
 class DocumentRows:

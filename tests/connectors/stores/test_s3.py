@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from loom_dagster.connectors import Wanted, place_of, source_at
+from loom_dagster.connectors.files import locate
 from loom_dagster.errors import Misconfigured, Transient
 from loom_dagster.load import load_snapshot
 from loom_dagster.spec.models import Extract, Load
@@ -84,6 +85,9 @@ def test_a_prefix_of_documents_is_records(s3):
         (f"s3://{bucket}/raw/a.md", "# One", 5),
         (f"s3://{bucket}/raw/deep/b.txt", "two", 3),
     ]
+    place = place_of(f"s3://{bucket}/raw", Path("/"))
+    chunks = source_at(place).open(place, Wanted(extract=Extract(source=place.uri))).chunks()
+    assert [row.raw for chunk in chunks for row in chunk.unreadable] == [f"s3://{bucket}/raw/c.txt"]
     assert len(rows[0]["etag"]) == 32 and rows[0]["modified"].tzinfo
 
 
@@ -94,6 +98,16 @@ def test_what_others_wrote_meanwhile_is_seen(s3, load):
     assert read(uri) == ONE[:1]
     s3.put(bucket, in___b__csv=b"id,v\n2,b\n")
     assert read(uri) == ONE
+    place = locate(uri, Path("/"))
+    assert len(place.fs.ls(place.path)) == 2
+    s3.put(bucket, in___c__csv=b"id,v\n3,c\n")
+    assert len(locate(uri, Path("/")).fs.ls(place.path)) == 3
+    load(f"s3://{bucket}/out/", ONE, "append")
+    assert len(read(f"s3://{bucket}/out/*.parquet")) == 2
+    s3.write(bucket, "out/theirs.parquet", parquet(TWO))
+    assert len(read(f"s3://{bucket}/out/*.parquet")) == 4
+    with pytest.raises(Misconfigured, match=r"theirs\.parquet among them"):
+        load(f"s3://{bucket}/out/", ONE, "overwrite")
     load(f"s3://{bucket}/out.csv", ONE, "upsert")
     s3.write(bucket, "out.csv", b"id,v\n2,theirs\n9,theirs\n")
     load(f"s3://{bucket}/out.csv", ONE, "upsert")
