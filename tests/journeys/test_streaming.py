@@ -206,6 +206,33 @@ def test_messages_that_come_again_are_neither_paid_for_nor_loaded_again(shop, mo
     assert shop.arrived() == once(*range(20)) and model.stats()["paid"] == 20
 
 
+def test_a_table_gets_each_message_once_and_its_quarantine_is_shown_beside_it(shop, postgres):
+    import psycopg2
+
+    url = postgres.database()
+    shop.project.environ["LOOM_CONNECTION_SHOP"] = url
+    load = {
+        "destination": "postgres://shop/classified",
+        "mode": "append",
+        "quarantine": "postgres://shop/broken",
+    }
+    shop.pipeline(batch=7, load=load)
+    shop.send(*range(20))
+    shop.raw({"data": "{broken"})
+    shop.stream("--until-empty")
+    with shop.redis as client:
+        client.xgroup_setid("reviews", shop.group, 0)
+    shop.stream("--until-empty")
+    connection = psycopg2.connect(url)
+    cursor = connection.cursor()
+    cursor.execute("SELECT id FROM classified")
+    rows = Counter(row[0] for row in cursor.fetchall())
+    cursor.execute("SELECT count(*) FROM broken")
+    [(shown,)] = cursor.fetchall()
+    connection.close()
+    assert rows == once(*range(20)) and shown == 1
+
+
 def test_what_is_no_object_goes_to_quarantine_and_holds_up_nothing(shop):
     shop.pipeline(batch=10)
     shop.send(1)
