@@ -20,7 +20,7 @@ from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.places import destination_place, place_at
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.assembly.quarantine_table import quarantine_place
-from loom_dagster.errors import LoomError, Misconfigured, Problem
+from loom_dagster.errors import LoomError, Misconfigured, Problem, Transient
 from loom_dagster.evaluate import check_evaluators
 from loom_dagster.extract import Source, open_source
 from loom_dagster.gateway import PriceBook
@@ -93,6 +93,10 @@ def _open(ready: Prepared, releases: Releases, scratch: Path, *, validating: boo
         of_time = validating and error.kind == "not_released"
         found = error.problems or (_problem(error, where),)
         ready.problems.extend(replace(p, level="warning") if of_time else p for p in found)
+    except Transient as error:
+        if not validating:
+            raise
+        ready.problems.append(_problem(error, where))
     return None
 
 

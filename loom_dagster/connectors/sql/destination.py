@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 from loom_dagster.connections import Connection
 from loom_dagster.connectors.contract import Loaded, Place, Refused, Shipment
 from loom_dagster.connectors.sql.addresses import Table, table_at
-from loom_dagster.connectors.sql.engines import asking, engine_of
+from loom_dagster.connectors.sql.engines import engine_of
+from loom_dagster.connectors.sql.failures import asking
 from loom_dagster.connectors.sql.fit import check_name
 from loom_dagster.connectors.sql.merge import emptied, is_empty, merged
 from loom_dagster.connectors.sql.reach import check_reach

@@ -11,10 +11,10 @@ from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from loom_dagster.connections import Connection
-from loom_dagster.connectors.sql.failures import asking, translated, without_secrets
+from loom_dagster.connectors.sql.failures import without_secrets
 from loom_dagster.errors import Misconfigured
 
-__all__ = ["asking", "engine_of", "libpq_url", "translated", "url_of"]
+__all__ = ["engine_of", "libpq_url", "url_of"]
 
 _DRIVERS = {
     "postgres": "postgresql+psycopg2",

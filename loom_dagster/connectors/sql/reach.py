@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from loom_dagster.connectors.sql.addresses import Table
-from loom_dagster.connectors.sql.engines import asking
+from loom_dagster.connectors.sql.failures import asking
 from loom_dagster.connectors.sql.fit import check_columns
 from loom_dagster.connectors.sql.target import found, schema_in
 from loom_dagster.connectors.sql.transactions import opened
