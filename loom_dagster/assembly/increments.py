@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loom_dagster.connectors import Scalar, Window
-from loom_dagster.connectors.sql.query import placeholders
 from loom_dagster.errors import Misconfigured
 from loom_dagster.settings import RunOptions
 from loom_dagster.spec.models import Pipeline
@@ -33,7 +32,11 @@ def start_of(
 ) -> Start:
     """``execution_date`` is the watermark less the lag, else what ``--param`` says. ``validating``: a value
     that is not known yet is null. Raises Misconfigured."""
-    asked = placeholders(spec.extract.query) if spec.extract.query else ()
+    asked: tuple[str, ...] = ()
+    if spec.extract.query:
+        from loom_dagster.connectors.sql.query import placeholders  # a database's room, and its drivers
+
+        asked = placeholders(spec.extract.query)
     values: dict[str, Scalar] = dict.fromkeys(asked) if validating else {}
     for name, text in options.params.items():
         placeholder = _DATE if name == _DATE else f"params.{name}"

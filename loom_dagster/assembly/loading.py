@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote
 
 from loom_dagster.assembly.identity import columns_to_load
 from loom_dagster.assembly.places import destination_place
@@ -38,17 +41,28 @@ def load_released(
     )
     if trial:
         return refused(reason="a trial run loads nothing (pass --load to load it)")
-    snapshots = releases.to_load(spec.name) if only is None else [only]
-    if not snapshots:
-        latest = releases.latest(spec.name)
-        why = f": {latest.verdict_reason}" if latest else ""
-        return refused(reason=f"nothing of `{spec.name}` is released{why}")
-    if not any(s.counts["passed"] for s in snapshots) and not spec.extract.allow_empty:
-        return refused(
-            snapshot=snapshots[-1].id,
-            reason="the released snapshot is empty (extract.allow_empty is not set)",
-        )
-    return _loaded(file, settings, ledger, snapshots)
+    with _one_at_a_time(settings, spec.name):
+        snapshots = releases.to_load(spec.name) if only is None else [only]
+        if not snapshots:
+            latest = releases.latest(spec.name)
+            why = f": {latest.verdict_reason}" if latest else ""
+            return refused(reason=f"nothing of `{spec.name}` is released{why}")
+        if not any(s.counts["passed"] for s in snapshots) and not spec.extract.allow_empty:
+            return refused(
+                snapshot=snapshots[-1].id,
+                reason="the released snapshot is empty (extract.allow_empty is not set)",
+            )
+        return _loaded(file, settings, ledger, snapshots)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(settings: Settings, name: str) -> Iterator[None]:
+    """Loads of one pipeline on this machine: a file is read and written anew. Databases lock for themselves."""
+    folder = settings.state_dir / "loading"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / quote(name, safe="")).open("a", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, also by kill -9
+        yield
 
 
 def _loaded(

@@ -6,7 +6,6 @@ acknowledged is its own. Two that run at once have two seats.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -50,13 +49,6 @@ class Seat:
             file.seek(0)
             return file
         raise Misconfigured(f"{_SEATS} consumers of this pipeline run already", where=str(self._folder))
-
-    @contextlib.contextmanager
-    def loading(self) -> Iterator[None]:
-        """One consumer of this project at a time: a file that is appended to is read and written anew."""
-        with (self._folder / "loading").open("a", encoding="ascii") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
     def close(self) -> None:
         self._file.close()

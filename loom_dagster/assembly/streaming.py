@@ -84,7 +84,7 @@ def stream(
             consumer=seat.name,
             note=note,
         )
-        work = _Work(ready, materials, home, seat, Notes(folder), scratch, listen)
+        work = _Work(ready, materials, home, Notes(folder), scratch, listen)
         with closing(source):
             return consume(
                 source, work, terms, stop=stop or Stop(), note=note, done=done, clock=materials.clock
@@ -99,13 +99,12 @@ class _Work:
         ready: Prepared,
         materials: Materials,
         home: Home,
-        seat: Seat,
         notes: Notes,
         scratch: Path,
         listen: Listener,
     ) -> None:
         self._ready, self._materials, self._home, self._scratch = ready, materials, home, scratch
-        self._seat, self._notes, self._listen = seat, notes, listen
+        self._notes, self._listen = notes, listen
         self._name = ready.spec.name
         self._reader = _reader(ready, materials)
         self._checked = False
@@ -119,7 +118,7 @@ class _Work:
         for run_id, ids in self._notes.of([m.id for m in messages]).items():
             snapshot = self._materials.releases.snapshot(self._name, run_id)
             if snapshot is not None and snapshot.released_at is not None:
-                self._load_snapshot(snapshot)
+                self._home.load(self._name, None, snapshot)
                 done |= ids
         return done
 
@@ -153,17 +152,13 @@ class _Work:
         snapshot = self._materials.releases.snapshot(self._name, outcome.run_id)
         if snapshot is None:
             raise Misconfigured(f"snapshot {outcome.run_id} of `{self._name}` is gone")
-        return self._load_snapshot(snapshot)
+        return self._home.load(self._name, None, snapshot)
 
     def acknowledged(self, messages: Sequence[Message]) -> None:
         self._notes.forget([m.id for m in messages])
         if self._batches % _SWEEP_EVERY == 0:
             prune(self._home.ledger, self._materials.settings.state_dir, self._name, keep=KEPT)
         self._batches += 1
-
-    def _load_snapshot(self, snapshot: Snapshot) -> LoadResult:
-        with self._seat.loading():
-            return self._home.load(self._name, None, snapshot)
 
     def _check(self, messages: Sequence[Message]) -> None:
         """What only the messages can show, at the first batch: that the pipeline and they fit together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -312,3 +313,20 @@ def test_times_with_and_without_a_zone(project: Project, zone: str | None) -> No
     assert sorted(loaded(project)) == ["r0", "r111", "r120", "r180", "r60"]
     assert project.loom("state", "set", "classify", "2026-01-01T01:00:00Z").code == 0
     assert run(project)["extracted"] == 5  # from 00:50 on
+
+
+def test_loads_of_one_pipeline_wait_for_each_other(project: Project, reviews: Reviews) -> None:
+    project.pipeline(
+        extract={"source": "data/reviews.jsonl"},
+        load={"destination": "out/classify.jsonl", "mode": "append", "columns": ["id", "text", "sentiment"]},
+    )
+    reviews.put(**{f"r{n}": n for n in range(300)})
+    loom = Loom.open(project.root, {})
+    loom.run("classify")
+    loom.ledger.close()
+    started = [
+        subprocess.Popen(project.command("load", "classify"), env=project.env, cwd=project.root)
+        for _ in range(3)
+    ]
+    assert [process.wait(60) for process in started] == [0, 0, 0]
+    assert len(loaded(project)) == 300
