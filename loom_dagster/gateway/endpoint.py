@@ -56,8 +56,8 @@ class Endpoint:
         """What ``keep`` makes of the reply to ``send``, which is tried up to ``max_attempts`` times; ``keep``
         settles the ``charge``. ``tokens``: about how many are sent.
 
-        A call takes its place among those in flight until its reply is kept: killed at any moment, no more
-        answers are lost than calls may be in flight.
+        A call counts towards what may be in flight until its reply is kept: killed at any moment, no more
+        answers are lost than that.
 
         Raises OverBudget, Transient (tries used up, though others succeed), Outage, Permanent, Misconfigured.
         """
@@ -104,7 +104,7 @@ class Endpoint:
         tokens: int,
     ) -> T:
         limiter, breaker = self._limiter, self._breaker
-        ticket = await limiter.acquire(tokens)
+        ticket, answered = await limiter.acquire(tokens), False
         try:
             probe = await breaker.admit() if breaker.is_open else False
             try:
@@ -134,9 +134,11 @@ class Endpoint:
             used = reply.usage.input_tokens + reply.usage.output_tokens
             limiter.told(ticket, reply.headers)
             limiter.succeeded(ticket, tokens=used, beyond=used - tokens)
+            limiter.answered()
+            answered = True
             return await keep(reply)
         finally:
-            limiter.release()
+            limiter.saved() if answered else limiter.release()
             if limiter.in_flight == 0:
                 self._probation.settle()
 

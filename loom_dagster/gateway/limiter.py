@@ -39,7 +39,7 @@ class Limiter:
         self.within = within
         self._level, self._wall = Level(in_flight), Wall(clock)
         self._share = 1.0
-        self._used = 0
+        self._used = self._unsaved = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._requests = Pace(requests_per_minute, clock) if requests_per_minute else None
         self._tokens = Pace(tokens_per_minute, clock) if tokens_per_minute else None
@@ -80,7 +80,7 @@ class Limiter:
 
     async def acquire(self, tokens: int) -> int:
         """Wait for a slot and for the pace; gives the ticket that the call's end is told with."""
-        if self._used < self._level.now and not self._waiting:
+        if self._has_room() and not self._waiting:
             self._used += 1
         else:
             await self._queue()
@@ -98,6 +98,17 @@ class Limiter:
             self._free()
             raise
         return self._level.ticket()
+
+    def answered(self) -> None:
+        """Give the slot back: the provider has done its part. The answer, until it is ``saved``, counts towards what
+        is configured all the same, so that no kill can cost more answers than that."""
+        self._unsaved += 1
+        self.release()
+
+    def saved(self) -> None:
+        """The answer is on disk."""
+        self._unsaved -= 1
+        self._wake()
 
     def release(self) -> None:
         """Give the slot back."""
@@ -144,8 +155,11 @@ class Limiter:
                 self._free()  # it was given to us just before we were cancelled
             raise
 
+    def _has_room(self) -> bool:
+        return self._used < self._level.now and self._used + self._unsaved < self.most
+
     def _wake(self) -> None:
-        while self._waiting and self._used < self._level.now:
+        while self._waiting and self._has_room():
             slot = self._waiting.popleft()
             if not slot.done():
                 self._used += 1
