@@ -147,6 +147,7 @@ def test_the_worst_case_of_a_prompt_that_may_reach_a_tier_is_the_tiers():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of what litellm imports
 def test_every_price_with_tiers_is_litellms(monkeypatch):
     monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     from litellm.litellm_core_utils.llm_cost_calc.utils import generic_cost_per_token
