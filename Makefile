@@ -22,7 +22,7 @@ demo: $(RUNTIME) ## Run both example pipelines, offline and free of charge
 	@echo "A real model         export LOOM_MODEL=openai/gpt-4o-mini OPENAI_API_KEY=..., then make demo again"
 
 test: $(TOOLS) ## Run all tests (ARGS="tests/spec -k gate" for some)
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 ui: $(RUNTIME) ## Open Dagster's UI on this project
 	@$(BIN)/loom ui
