@@ -7,7 +7,6 @@ import fcntl
 import functools
 import time
 from collections.abc import Iterator, Sequence
-from urllib.parse import quote
 
 from loom_dagster.assembly.identity import columns_to_load
 from loom_dagster.assembly.places import destination_place
@@ -15,6 +14,7 @@ from loom_dagster.connectors import Refused
 from loom_dagster.ledger import IndexRow, Ledger
 from loom_dagster.load import load_snapshot
 from loom_dagster.pipeline import LoadResult
+from loom_dagster.records import digest
 from loom_dagster.release import Releases, Snapshot
 from loom_dagster.settings import Settings
 from loom_dagster.spec import PipelineFile, load_mode
@@ -60,7 +60,7 @@ def _one_at_a_time(settings: Settings, name: str) -> Iterator[None]:
     """Loads of one pipeline on this machine: a file is read and written anew. Databases lock for themselves."""
     folder = settings.state_dir / "loading"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / quote(name, safe="")).open("a", encoding="ascii") as file:
+    with (folder / digest(name).hex()[:32]).open("a", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # given back when the file is closed, also by kill -9
         yield
 
