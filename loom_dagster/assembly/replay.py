@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from loom_dagster.assembly.plan import Materials, make_plan
 from loom_dagster.assembly.prepared import Prepared
-from loom_dagster.assembly.stream_retry import replay_stream
+from loom_dagster.assembly.stream_retry import replay_stream, waiting_rows
 from loom_dagster.errors import Misconfigured
 from loom_dagster.events import Listener
 from loom_dagster.ledger import Ledger
 from loom_dagster.pipeline import Base, Outcome, Stop, run
-from loom_dagster.release import Releases, Replay, Snapshot, check_replay, joined, merge_retry, rows_for_retry
+from loom_dagster.release import Releases, Snapshot, check_replay, merge_retry, rows_for_retry
 from loom_dagster.spec import is_stream
 
 __all__ = ["replay"]
@@ -39,7 +39,7 @@ def replay(
     incremental = ready.spec.extract.incremental is not None
     snapshot = _newest(name, materials.releases, ledger)
     _refuse_refused(name, ledger, ids or ())
-    rows = _rows(name, materials.releases, ledger, ids) if incremental else rows_for_retry(snapshot, ids)
+    rows = waiting_rows(name, materials, ledger, ids) if incremental else rows_for_retry(snapshot, ids)
     if not rows.ids:
         raise Misconfigured(
             f"nothing in the quarantine of `{name}` can be tried again",
@@ -101,17 +101,3 @@ def _refuse_refused(name: str, ledger: Ledger, ids: Sequence[str]) -> None:
             why=refused[0].reason,
             fix=f"change the table so that it takes them, then: loom load {name}",
         )
-
-
-def _rows(name: str, releases: Releases, ledger: Ledger, ids: Sequence[str] | None) -> Replay:
-    """Of an incremental pipeline the quarantine is spread over its snapshots; what passes now is one more."""
-    wanted: dict[str, list[str]] = {}
-    for entry in ledger.quarantine(name, "", ids=ids, unresolved=ids is None):
-        if entry.stage in ("transform", "evaluate") or ids is not None:
-            wanted.setdefault(entry.run_id, []).append(entry.record_id)
-    parts = []
-    for run_id in sorted(wanted):
-        snapshot = releases.snapshot(name, run_id)
-        if snapshot is not None:
-            parts.append(rows_for_retry(snapshot, wanted[run_id]))
-    return joined(parts)

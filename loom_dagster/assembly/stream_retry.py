@@ -17,7 +17,7 @@ from loom_dagster.ledger import Ledger
 from loom_dagster.pipeline import Outcome, Stop, run
 from loom_dagster.release import Replay, rows_for_retry
 
-__all__ = ["replay_stream"]
+__all__ = ["replay_stream", "waiting_rows"]
 
 
 def replay_stream(
@@ -30,7 +30,7 @@ def replay_stream(
     stop: Stop | None,
 ) -> Outcome:
     """Like ``replay``, over the quarantine of all batches. Raises Misconfigured when there is nothing to try."""
-    rows = _waiting(ready.spec.name, materials, ledger, ids)
+    rows = waiting_rows(ready.spec.name, materials, ledger, ids)
     size = ready.spec.transform.batch_size
     plan = make_plan(
         ready,
@@ -45,7 +45,11 @@ def replay_stream(
     return run(plan, ledger, fresh=True, listen=listen, stop=stop or Stop(), clock=materials.clock)
 
 
-def _waiting(name: str, materials: Materials, ledger: Ledger, ids: Sequence[str] | None) -> Replay:
+def waiting_rows(name: str, materials: Materials, ledger: Ledger, ids: Sequence[str] | None) -> Replay:
+    """The rows of ``ids`` (None: all that asked a model) that are in quarantine, from the snapshots they failed in.
+
+    Raises Misconfigured for ids that are not there, and when there is nothing to try.
+    """
     by_run: defaultdict[str, list[str]] = defaultdict(list)
     entries = ledger.quarantine(name, "", ids=ids, unresolved=True)
     for entry in reversed(entries):  # oldest first

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from loom_dagster.release.columns import check_columns
     from loom_dagster.release.pruning import prune
     from loom_dagster.release.releases import Releases
-    from loom_dagster.release.replay import Replay, check_replay, joined, merge_retry, rows_for_retry
+    from loom_dagster.release.replay import Replay, check_replay, merge_retry, rows_for_retry
     from loom_dagster.release.snapshot_writer import SnapshotWriter
     from loom_dagster.release.union import gone
 
@@ -34,7 +34,6 @@ __all__ = [
     "check_columns",
     "check_replay",
     "gone",
-    "joined",
     "merge_retry",
     "prune",
     "rows_for_retry",
@@ -47,7 +46,6 @@ _LATE = {
     "check_columns": "columns",
     "check_replay": "replay",
     "gone": "union",
-    "joined": "replay",
     "merge_retry": "replay",
     "prune": "pruning",
     "rows_for_retry": "replay",

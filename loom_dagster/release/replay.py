@@ -23,7 +23,7 @@ from loom_dagster.release.columns import DEFERRED, POSITION, QUARANTINE, RECORD_
 from loom_dagster.release.snapshot import Snapshot, Written
 from loom_dagster.release.snapshot_writer import FolderWriter
 
-__all__ = ["Replay", "check_replay", "joined", "merge_retry", "rows_for_retry"]
+__all__ = ["Replay", "check_replay", "merge_retry", "rows_for_retry"]
 
 _Positions = npt.NDArray[np.int64]
 
@@ -65,14 +65,6 @@ def rows_for_retry(snapshot: Snapshot, ids: Sequence[str] | None = None) -> Repl
         ids=table.column(RECORD_ID).to_pylist(),
         positions=table.column(POSITION).to_pylist(),
     )
-
-
-def joined(parts: Sequence[Replay]) -> Replay:
-    """The rows of several snapshots, one after the other, numbered anew."""
-    ids = [i for part in parts for i in part.ids]
-    tables = [part.table for part in parts]
-    table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
-    return Replay(table=table, ids=ids, positions=range(len(ids)))
 
 
 def check_replay(

@@ -158,6 +158,7 @@ def test_a_session_that_is_ended_by_somebody_is_replaced(postgres, ledger, on_po
     )
     connection.close()
     ledger.heartbeat(run)
+    assert ledger.run(run.run_id).status == "running"
 
 
 def test_marks_of_yesterday_are_swept(on_postgres, ledger):
