@@ -13,7 +13,6 @@ from loom_dagster.spec.blocks import (
     Duration,
     Name,
     Names,
-    Positive,
     Share,
     Text,
 )
@@ -36,14 +35,16 @@ from loom_dagster.spec.evaluators import (
 )
 from loom_dagster.spec.fallback import Fallback, Summary
 from loom_dagster.spec.model_call import Cache, Limits, PriceSpec, TimeoutSpec, Transform
+from loom_dagster.spec.monitoring import Alert, BudgetSpec, LatencySla, Monitoring, QualityThreshold
+from loom_dagster.spec.partitions import Partitions
 from loom_dagster.spec.spellings import (
-    budget_as_mapping,
     evaluate_as_mapping,
     gate_as_mapping,
     incremental_as_mapping,
     keyed_by_path,
     lift_gate,
 )
+from loom_dagster.spec.trigger import Trigger
 from loom_dagster.spec.web import Web
 
 __all__ = [
@@ -87,17 +88,10 @@ __all__ = [
     "Text",
     "TimeoutSpec",
     "Transform",
+    "Trigger",
     "Web",
     "load_mode",
 ]
-
-
-class Partitions(Block):
-    every: Literal["hourly", "daily", "weekly", "monthly"]
-    start: Text
-    end: Text | None = None
-    column: str | None = None
-    timezone: str | None = None
 
 
 class Incremental(Block):
@@ -215,53 +209,13 @@ class Load(Block):
     quarantine: Text | None = None
 
 
-class LatencySla(Block):
-    p50: Positive | None = None
-    p95: Positive | None = None
-    p99: Positive | None = None
-
-
-class QualityThreshold(Block):
-    min_score: Share
-
-
-class Alert(Block):
-    type: str
-    threshold: Text | None = None
-    channel: str
-
-
-class BudgetSpec(Block):
-    """The most that may be spent, in USD: by one run, and by the pipeline in a day (UTC)."""
-
-    run: Positive | None = None
-    day: Positive | None = None
-
-
-class Monitoring(Block):
-    """``on_budget: warn`` only says so when more was spent than ``cost_budget``."""
-
-    cost_budget: Annotated[
-        BudgetSpec, BeforeValidator(budget_as_mapping, json_schema_input_type=BudgetSpec | float)
-    ] = BudgetSpec()
-    on_budget: Literal["stop", "warn"] = "stop"
-    latency_sla: LatencySla | None = None
-    quality_threshold: QualityThreshold | None = None
-    alerts: tuple[Alert, ...] = ()
-
-    @model_validator(mode="after")
-    def _warns_of_a_run(self) -> Monitoring:
-        if self.on_budget == "warn" and self.cost_budget.day is not None:
-            raise ValueError("`on_budget: warn` looks at what a run costs; remove `cost_budget.day`")
-        return self
-
-
 class Pipeline(Block):
     """One file in ``pipelines/``."""
 
     name: Name
     version: Text | None = None
     description: str | None = None
+    trigger: Trigger | None = None
     extract: Extract
     transform: Transform
     evaluate: Annotated[
