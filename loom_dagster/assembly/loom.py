@@ -5,29 +5,24 @@ The command line and Dagster both speak to a pipeline through ``Loom`` and nothi
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import getpass
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loom_dagster.assembly.scratch import scratch_in
-from loom_dagster.clock import SystemClock
-from loom_dagster.errors import LoomError, Misconfigured
+from loom_dagster.assembly.state import State
+from loom_dagster.errors import LoomError
 from loom_dagster.events import Listener, ignore
-from loom_dagster.settings import RunOptions, Settings, load_settings
-from loom_dagster.spec import Project, load_project
+from loom_dagster.settings import RunOptions
 
 if TYPE_CHECKING:
-    from loom_dagster.assembly.plan import Materials
     from loom_dagster.assembly.prepared import Prepared
     from loom_dagster.assembly.report import Report
-    from loom_dagster.ledger import AnswerLog, Ledger, QuarantineEntry, WatermarkRow
+    from loom_dagster.ledger import QuarantineEntry, WatermarkRow
     from loom_dagster.pipeline import BatchDone, Consumed, LoadResult, Outcome, Stop
-    from loom_dagster.release import Releases, Snapshot
+    from loom_dagster.release import Snapshot
     from loom_dagster.spec import Pipeline
     from loom_dagster.watermark import Watermark
 
@@ -36,36 +31,12 @@ if TYPE_CHECKING:
 __all__ = ["Loom"]
 
 
-class Loom:
+class Loom(State):
     """One project. Cheap to open; what a method needs is built when it is called."""
-
-    def __init__(self, settings: Settings, project: Project, environ: Mapping[str, str]) -> None:
-        self.settings, self.project = settings, project
-        self._environ = environ
-        self.clock = SystemClock()
-
-    @classmethod
-    def open(cls, root: Path, environ: Mapping[str, str] = os.environ) -> Loom:
-        """The project at ``root``. Raises Misconfigured for bad settings, never for a bad pipeline."""
-        settings = load_settings(root, environ)
-        return cls(settings, load_project(settings), environ)
 
     def names(self) -> list[str]:
         """Every pipeline, also those whose file has problems, sorted."""
         return list(self.project.names)
-
-    @functools.cached_property
-    def ledger(self) -> Ledger:
-        from loom_dagster.ledger import Ledger, ledger_address
-
-        self._make_state()
-        return Ledger(ledger_address(self.settings))
-
-    @functools.cached_property
-    def releases(self) -> Releases:
-        from loom_dagster.release import Releases
-
-        return Releases(self.ledger, self.settings.state_dir)
 
     def validate(self, name: str, *, strict: bool = False, connections: bool = False) -> Report:
         """Everything there is to say of a pipeline without running it; with ``connections`` source and
@@ -74,7 +45,7 @@ class Loom:
 
         if name in self.project.broken:
             return broken_report(name, self.project.problems_of(name))
-        with self._scratch() as scratch:
+        with self.scratch() as scratch:
             ready = self.prepared(name, RunOptions(strict=strict), scratch, validating=True)
             return report(ready, connections=try_connections(ready, self.settings) if connections else None)
 
@@ -94,7 +65,7 @@ class Loom:
         from loom_dagster.assembly.plan import make_plan
         from loom_dagster.pipeline import Stop, run
 
-        with self._scratch() as scratch, self._materials() as materials:
+        with self.scratch() as scratch, self.materials() as materials:
             plan = make_plan(self.prepared(name, options, scratch), materials)
             outcome = run(
                 plan,
@@ -120,7 +91,7 @@ class Loom:
         the newest one plus those that pass now."""
         from loom_dagster.assembly.replay import replay
 
-        with self._scratch() as scratch, self._materials() as materials:
+        with self.scratch() as scratch, self.materials() as materials:
             ready = self.prepared(name, options, scratch)
             outcome = replay(ready, materials, self.ledger, ids, listen=listen, stop=stop)
         return self._with_quarantine(outcome)
@@ -138,7 +109,7 @@ class Loom:
         """Consume the pipeline's stream until ``stop``, batch by batch."""
         from loom_dagster.assembly.streaming import stream
 
-        with self._scratch() as scratch, self._materials() as materials:
+        with self.scratch() as scratch, self.materials() as materials:
             return stream(
                 self.prepared(name, None, scratch),
                 materials,
@@ -209,13 +180,6 @@ class Loom:
             return replace(outcome, stopped_by=outcome.stopped_by or said)
         return outcome
 
-    def answers(self) -> AnswerLog:
-        """The answer store, opened; the caller closes it."""
-        from loom_dagster.ledger import AnswerLog
-
-        self._make_state()
-        return AnswerLog(self.settings.state_dir / "answers.sqlite")
-
     def code_version(self, name: str) -> str:
         """Changes when prompt, contexts, model, parameters or evaluators do."""
         from loom_dagster.assembly.identity import code_version
@@ -257,40 +221,6 @@ class Loom:
     def _known(self, name: str) -> None:
         if name not in self.project.names:
             self.project.pipeline(name)  # raises, with the nearest name
-
-    @contextlib.contextmanager
-    def _materials(self) -> Iterator[Materials]:
-        from loom_dagster.assembly.plan import Materials
-
-        store = self.answers()
-        try:
-            yield Materials(
-                settings=self.settings,
-                store=store,
-                releases=self.releases,
-                clock=self.clock,
-                shares=self.ledger.limit_shares,
-            )
-        finally:
-            store.close()
-
-    def _make_state(self) -> None:
-        state = self.settings.state_dir
-        try:
-            state.mkdir(parents=True, exist_ok=True)
-            ignore_file = state / ".gitignore"
-            if not ignore_file.exists():
-                ignore_file.write_text("*\n", encoding="utf-8")
-        except OSError as error:
-            raise Misconfigured(
-                "the project's state folder cannot be written",
-                where=str(state),
-                why=error.strerror or str(error),
-            ) from error
-
-    def _scratch(self) -> contextlib.AbstractContextManager[Path]:
-        self._make_state()
-        return scratch_in(self.settings.state_dir)
 
 
 def _whoami() -> str:
