@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from loom_dagster.assembly.prepared import Prepared
     from loom_dagster.assembly.report import Report
     from loom_dagster.ledger import QuarantineEntry, WatermarkRow
+    from loom_dagster.partitions import Partitioning
     from loom_dagster.pipeline import BatchDone, Consumed, LoadResult, Outcome, Stop
     from loom_dagster.release import Snapshot
     from loom_dagster.spec import Pipeline
@@ -55,10 +56,12 @@ class Loom(State):
         options: RunOptions | None = None,
         *,
         listen: Listener = ignore,
+        partition: str = "",
         stop: Stop | None = None,
         dagster_run_id: str | None = None,
     ) -> Outcome:
-        """Extract, transform, evaluate; a snapshot, its verdict and, if it passed, its release.
+        """Extract, transform, evaluate; a snapshot, its verdict and, if it passed, its release. Of a partitioned
+        pipeline the ``partition`` that is named.
 
         Blocks; may be called from any thread. Raises Misconfigured before anything is spent.
         """
@@ -66,7 +69,7 @@ class Loom(State):
         from loom_dagster.pipeline import Stop, run
 
         with self.scratch() as scratch, self.materials() as materials:
-            plan = make_plan(self.prepared(name, options, scratch), materials)
+            plan = make_plan(self.prepared(name, options, scratch, partition=partition), materials)
             outcome = run(
                 plan,
                 self.ledger,
@@ -84,6 +87,7 @@ class Loom(State):
         ids: Sequence[str] | None,
         options: RunOptions | None = None,
         *,
+        partition: str = "",
         listen: Listener = ignore,
         stop: Stop | None = None,
     ) -> Outcome:
@@ -92,7 +96,7 @@ class Loom(State):
         from loom_dagster.assembly.replay import replay
 
         with self.scratch() as scratch, self.materials() as materials:
-            ready = self.prepared(name, options, scratch)
+            ready = self.prepared(name, options, scratch, partition=partition)
             outcome = replay(ready, materials, self.ledger, ids, listen=listen, stop=stop)
         return self._with_quarantine(outcome)
 
@@ -122,14 +126,24 @@ class Loom(State):
                 stop=stop,
             )
 
-    def load(self, name: str, options: RunOptions | None = None, only: Snapshot | None = None) -> LoadResult:
+    def load(
+        self,
+        name: str,
+        options: RunOptions | None = None,
+        only: Snapshot | None = None,
+        *,
+        partition: str = "",
+    ) -> LoadResult:
         """Load what is released (``only``: that), whichever run it came from. Loading twice changes nothing."""
         from loom_dagster.assembly.loading import load_released
+        from loom_dagster.assembly.pieces import chosen_partition
 
-        trial = options is not None and options.trial
+        if only is None:
+            partition = chosen_partition(self.spec(name), partition, self.clock.now())
         result = load_released(
-            self.project.pipeline(name), self.settings, self.ledger, self.releases, trial=trial, only=only
-        )
+            self.project.pipeline(name), self.settings, self.ledger, self.releases,
+            partition=partition, trial=options is not None and options.trial, only=only,
+        )  # fmt: skip
         if result.loaded:
             self.publish_quarantine(name)
         return result
@@ -137,6 +151,11 @@ class Loom(State):
     def verdict(self, name: str, partition: str = "") -> Snapshot | None:
         """The newest snapshot with its verdict, released or held."""
         return self.releases.latest(name, partition)
+
+    def verdicts(self, name: str) -> dict[str, Snapshot]:
+        """The newest snapshot of each partition, by its key."""
+        found = reversed(self.releases.snapshots(name))  # newest last
+        return {s.partition: s for s in found if s.partition and not s.partition.startswith("~")}
 
     def released(self, name: str, partition: str = "") -> Snapshot | None:
         """The newest released snapshot: the only one anybody may read."""
@@ -147,15 +166,23 @@ class Loom(State):
         self.spec(name)
         return self.releases.release_held(name, partition, why=why, who=who or _whoami())
 
-    def quarantine(self, name: str, *, resolved: bool = False) -> list[QuarantineEntry]:
-        """The quarantined records of a pipeline; with ``resolved`` also those that are settled."""
+    def quarantine(
+        self, name: str, *, resolved: bool = False, partition: str | None = None
+    ) -> list[QuarantineEntry]:
+        """The quarantined records (None: of all partitions); with ``resolved`` also those that are settled."""
         self._known(name)
-        return self.ledger.quarantine(name, "", unresolved=not resolved)
+        if partition is None and name in self.project.files and self.partitions(name) is None:
+            partition = ""  # what it left when it had some is not there
+        return self.ledger.quarantine(name, partition, unresolved=not resolved)
 
-    def resolve(self, name: str, ids: Sequence[str], *, resolution: str, who: str | None = None) -> int:
-        """Mark quarantined records as dealt with; gives how many were open."""
+    def resolve(
+        self, name: str, ids: Sequence[str], *, resolution: str, who: str = "", partition: str | None = None
+    ) -> int:
+        """Mark quarantined records (None: of all partitions) as dealt with; gives how many were open."""
         self._known(name)
-        number = self.ledger.resolve(name, ids, resolution=resolution, who=who or _whoami())
+        number = self.ledger.resolve(
+            name, ids, resolution=resolution, who=who or _whoami(), partition=partition
+        )
         if name in self.project.files:
             self.publish_quarantine(name)
         return number
@@ -190,19 +217,35 @@ class Loom(State):
         """The pipeline's spec. Raises Misconfigured when its file has problems."""
         return self.project.pipeline(name).spec
 
+    def partitions(self, name: str) -> Partitioning | None:
+        """What partitions the pipeline has; None without any. Raises Misconfigured when its file has problems."""
+        block = self.spec(name).extract.partitions
+        return None if block is None else block.partitioning()
+
     def prepared(
-        self, name: str, options: RunOptions | None, scratch: Path, *, validating: bool = False
+        self,
+        name: str,
+        options: RunOptions | None,
+        scratch: Path,
+        *,
+        partition: str = "",
+        validating: bool = False,
     ) -> Prepared:
         """The pipeline, checked; see ``Prepared.problems``. Raises Misconfigured for a broken file."""
+        from loom_dagster.assembly.pieces import chosen_partition, released_table
         from loom_dagster.assembly.prepare import prepare
 
+        now = self.clock.now()
+        partition = chosen_partition(self.spec(name), partition, now, validating=validating)
         return prepare(
             self.project.pipeline(name),
             self.settings,
             options or RunOptions(),
-            self.releases,
+            lambda above: released_table(self.releases, self.spec(above), partition, now),
             scratch=scratch,
             watermark=self._watermark(name),
+            partition=partition,
+            now=now,
             environ=self._environ,
             validating=validating,
         )

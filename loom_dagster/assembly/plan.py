@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from loom_dagster.errors import Misconfigured
 from loom_dagster.evaluate import build_panel
 from loom_dagster.extract import Source
 from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Shares
-from loom_dagster.ledger import RunHandle, VersionRow
+from loom_dagster.ledger import AnswerLog, Ledger, RunHandle, VersionRow
 from loom_dagster.pipeline import OnFailure, Pace, Plan, Room, Route
 from loom_dagster.prompts import Prompt
 from loom_dagster.records import Batch, digest
@@ -29,7 +30,7 @@ from loom_dagster.spec.models import FieldSpec, Pipeline
 from loom_dagster.transform import OutputSchema, Transformer
 from loom_dagster.watermark import Watermark
 
-__all__ = ["TRIAL", "Materials", "make_plan"]
+__all__ = ["TRIAL", "Materials", "make_plan", "materials_of"]
 
 TRIAL = "~trial"  # where trial runs keep their own runs and snapshots, beside every partition
 
@@ -52,6 +53,17 @@ class Materials:
     increment: bool = False
 
 
+@contextlib.contextmanager
+def materials_of(
+    settings: Settings, store: AnswerLog, releases: Releases, clock: Clock, ledger: Ledger
+) -> Iterator[Materials]:
+    """What plans are made with; ``store`` is closed in the end."""
+    with contextlib.closing(store):
+        yield Materials(
+            settings=settings, store=store, releases=releases, clock=clock, shares=ledger.limit_shares
+        )
+
+
 def make_plan(ready: Prepared, materials: Materials) -> Plan:
     """The plan of ``ready``. Raises Misconfigured when the pipeline has problems."""
     parts = _parts(ready)
@@ -60,10 +72,11 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
             f"`{parts.spec.name}` reads a stream, which does not end", fix=f"loom stream {parts.spec.name}"
         )
     spec, prompt, model, limit = ready.spec, parts.prompt, parts.model, ready.options.limit
-    partition = TRIAL if ready.options.trial else ""
+    partition = TRIAL if ready.options.trial else ready.partition
     return Plan(
         pipeline=spec.name,
         partition=partition,
+        shown_partition=ready.partition,
         fingerprint=ready.fingerprint(),
         version=spec.version,
         model=model.name,
@@ -113,10 +126,15 @@ def _reached(ready: Prepared, source: Source, materials: Materials) -> Watermark
 
 def _gone(ready: Prepared, materials: Materials, written: Written) -> tuple[int, Sequence[str]]:
     """Known only when everything was read again."""
-    name = ready.spec.name
-    if not ready.options.full_refresh or written.deferred or materials.releases.released(name) is None:
+    name, partition = ready.spec.name, ready.partition
+    if (
+        not ready.options.full_refresh
+        or written.deferred
+        or materials.releases.released(name, partition) is None
+    ):
         return 0, ()
-    return gone(materials.releases.read_transformed(name), [written.transformed, written.quarantine])
+    before = materials.releases.read_transformed(name, partition)
+    return gone(before, [written.transformed, written.quarantine])
 
 
 def _paid(store: AnswerStore, key: bytes, since: float) -> float | None:

@@ -47,14 +47,17 @@ def prepare(
     *,
     scratch: Path,
     watermark: Watermark | None = None,
+    partition: str = "",
     environ: Mapping[str, str] = os.environ,
     validating: bool = False,
 ) -> Prepared:
     """Put ``file`` together and check it. Never raises for what a user wrote: see ``problems``.
 
-    ``watermark``: how far an incremental pipeline has come. ``validating``: an upstream pipeline that has nothing released yet is a warning, as in every new project.
+    ``watermark``: how far an incremental pipeline has come. ``partition``: which one is read. ``validating``: an upstream pipeline that has nothing released yet is a warning, as in every new project.
     """
-    ready = Prepared(file=file, settings=settings, options=options, prices=PriceBook.load())
+    ready = Prepared(
+        file=file, settings=settings, options=options, prices=PriceBook.load(), partition=partition
+    )
     ready.problems.extend(file.problems)
     spec, where, found = file.spec, file.where, ready.problems
     ready.prompt, of_prompt = compile_prompt(file, settings, strict=options.strict)
@@ -68,7 +71,7 @@ def prepare(
         ready.model = ready.models.transform(ready.fields)
         ready.problems.extend(check_models(ready, environ))
     started = _attempt(
-        lambda: start_of(spec, options, watermark, validating=validating),
+        lambda: start_of(spec, options, watermark, partition=partition, validating=validating),
         where("extract", "incremental"),
         found,
     )

@@ -16,7 +16,6 @@ __all__ = ["VERSION", "refuse_later"]
 VERSION = "0.1"
 
 _KEYS = (
-    ("extract", "partitions"),
     ("transform", "mode"),
     ("trigger",),
     ("execution",),
