@@ -46,14 +46,14 @@ def start_of(
     values: dict[str, Scalar] = dict.fromkeys(asked) if validating else {}
     for name, text in options.params.items():
         placeholder = _DATE if name == _DATE else f"params.{name}"
-        if placeholder not in asked or (placeholder == _DATE and partition):
+        if placeholder not in asked:
             raise Misconfigured(
                 f"nothing in `{spec.name}` takes the parameter `{name}`",
-                why="it is where the partition begins" if placeholder in asked else None,
-                fix=f"leave --param {name} out"
-                + (
-                    "" if placeholder in asked else f", or write {{{{ {placeholder} }}}} into `extract.query`"
-                ),
+                fix=f"leave --param {name} out, or write {{{{ {placeholder} }}}} into `extract.query`",
+            )
+        if name == _DATE and spec.extract.partitions is not None and spec.extract.partitions.every:
+            raise Misconfigured(
+                f"`{name}` is where a partition begins", fix="leave --param execution_date out"
             )
         values[placeholder] = typed(text)
     if partition:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from loom_dagster.assembly.increments import Start
@@ -40,6 +41,7 @@ class Prepared:
     model: Model | None = None
     start: Start = field(default_factory=Start)
     partition: str = ""
+    now: datetime | None = None
 
     @property
     def spec(self) -> Pipeline:

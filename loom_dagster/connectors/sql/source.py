@@ -9,6 +9,7 @@ from dataclasses import replace
 import pyarrow as pa
 import sqlalchemy as sa
 
+from loom_dagster.connectors.bounds import fitted
 from loom_dagster.connectors.contract import Place, Wanted
 from loom_dagster.connectors.sql.addresses import Table, table_at
 from loom_dagster.connectors.sql.cursor import CursorReader
@@ -80,7 +81,7 @@ def _rows(selection: Selection, wanted: Wanted) -> SqlRows:
         reader,
         replace(
             selection,
-            window=wanted.window,
+            window=wanted.window and fitted(wanted.window, found.field(wanted.window.column).type),
             order=order,
             limit=extract.limit,
             last_nulls=dialect == "postgresql",
