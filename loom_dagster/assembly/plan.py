@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from loom_dagster.errors import Misconfigured
 from loom_dagster.evaluate import build_panel
 from loom_dagster.extract import Source
 from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Shares
-from loom_dagster.ledger import AnswerLog, Ledger, RunHandle, VersionRow
+from loom_dagster.ledger import RunHandle, VersionRow
 from loom_dagster.pipeline import OnFailure, Pace, Plan, Room, Route
 from loom_dagster.prompts import Prompt
 from loom_dagster.records import Batch, digest
@@ -30,7 +29,7 @@ from loom_dagster.spec.models import FieldSpec, Pipeline
 from loom_dagster.transform import OutputSchema, Transformer
 from loom_dagster.watermark import Watermark
 
-__all__ = ["TRIAL", "Materials", "make_plan", "materials_of"]
+__all__ = ["TRIAL", "Materials", "make_plan"]
 
 TRIAL = "~trial"  # where trial runs keep their own runs and snapshots, beside every partition
 
@@ -51,17 +50,6 @@ class Materials:
     samples: Mapping[str, int] | None = None
     source_schema: pa.Schema | None = None
     increment: bool = False
-
-
-@contextlib.contextmanager
-def materials_of(
-    settings: Settings, store: AnswerLog, releases: Releases, clock: Clock, ledger: Ledger
-) -> Iterator[Materials]:
-    """What plans are made with; ``store`` is closed in the end."""
-    with contextlib.closing(store):
-        yield Materials(
-            settings=settings, store=store, releases=releases, clock=clock, shares=ledger.limit_shares
-        )
 
 
 def make_plan(ready: Prepared, materials: Materials) -> Plan:

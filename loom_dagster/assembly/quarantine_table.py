@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -12,16 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from loom_dagster.connectors import Place, Shipment, destination_at, place_of
-from loom_dagster.errors import LoomError
 from loom_dagster.ledger import Ledger, QuarantineEntry
-from loom_dagster.pipeline import Outcome
 from loom_dagster.records import to_json
 from loom_dagster.release import Releases, Snapshot
 from loom_dagster.settings import Settings
 from loom_dagster.spec.models import Load, Pipeline
 from loom_dagster.watermark import Watermark
 
-__all__ = ["after_run", "publish_quarantine", "quarantine_place"]
+__all__ = ["publish_quarantine", "quarantine_place"]
 
 _TABLE = "quarantined_records"
 _KEY = ("pipeline", "partition", "record_id")
@@ -83,17 +80,6 @@ def publish_quarantine(
             _ship(place, spec, _Rows(_DETAIL, len(mine), functools.partial(_details, snapshot, mine)))
     ledger.watermarks.set(spec.name, Watermark(), who="load.quarantine", partition=kept_as, at=now)
     return len(changed)
-
-
-def after_run(outcome: Outcome, publish: Callable[[], object]) -> Outcome:
-    """``outcome`` of a run that has ended; a table that cannot be written does not undo it, and is not hidden either."""
-    try:
-        if not outcome.trial:
-            publish()
-    except LoomError as error:
-        said = f"the quarantine's table was not written: {error.sentence()}"
-        return replace(outcome, stopped_by=outcome.stopped_by or said)
-    return outcome
 
 
 def _changed(entry: QuarantineEntry) -> datetime:

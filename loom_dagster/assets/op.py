@@ -38,7 +38,7 @@ def pipeline_op(
     lane: Lane, specs: tuple[dg.AssetSpec, dg.AssetSpec], *, runs: "Runs", listen: Listener, journal: Journal
 ) -> dg.AssetsDefinition:
     """``specs``: transformed and quarantine. Both come from one step, or neither does."""
-    transformed, quarantine = specs
+    transformed, _ = specs
 
     @dg.multi_asset(
         name=f"{lane.identifier}__run",
