@@ -84,8 +84,8 @@ def pipeline_op(
                 context.log.info(f"{lane.name}: a trial; nothing is published, what depends on it is skipped")
             elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
                 done += _made(specs, key, outcome)
-            if failure := failure_of(outcome):
-                failed[key] = failure
+            if broken := failure_of(outcome):
+                failed[key] = broken
         yield from told(context, keys, done)
         if failed:
             raise together(failed, len(keys))
