@@ -25,8 +25,8 @@ def jobs_of(lanes: Sequence[Lane], translator: LoomTranslator) -> list[Unresolve
     names, tagged = Keys(), defaultdict[tuple[str, str], list[Lane]](list)
     for lane in lanes:
         names.claim(lane.name, [lane.identifier])
-        for tag in lane.file.spec.tags.items():
-            tagged[tag].append(lane)
+        for label in lane.file.spec.tags.items():
+            tagged[label].append(lane)
     jobs = [pipeline_job(lane, translator) for lane in lanes]
     for (tag, value), members in sorted(tagged.items()):
         said = f"{tag}: {value}" if value else tag

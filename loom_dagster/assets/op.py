@@ -9,7 +9,7 @@ nothing passed       end the same way
 trial                an observation instead of a materialization; what depends on it is skipped
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -22,49 +22,76 @@ from loom_dagster.assets.progress import Teller
 from loom_dagster.assets.worker import run_in_thread
 from loom_dagster.errors import LoomError, Misconfigured, Permanent
 from loom_dagster.events import Listener
+from loom_dagster.settings import RunOptions
 
 if TYPE_CHECKING:
     from loom_dagster.assets.runs import Runs
     from loom_dagster.pipeline import Outcome, Stop
 
-__all__ = ["failure_of", "failure_of_error", "pipeline_op"]
+__all__ = ["Body", "failure_of", "failure_of_error", "pipeline_op", "run_pipeline"]
+
+
+Body = Callable[..., Iterator[Any]]
 
 
 def pipeline_op(
-    lane: Lane, specs: tuple[dg.AssetSpec, dg.AssetSpec], *, runs: "Runs", listen: Listener, journal: Journal
+    lane: Lane,
+    specs: tuple[dg.AssetSpec, dg.AssetSpec],
+    *,
+    runs: "Runs",
+    listen: Listener,
+    journal: Journal,
+    body: Body | None = None,
 ) -> dg.AssetsDefinition:
-    """``specs``: transformed and quarantine. Both come from one step, or neither does."""
-    transformed, quarantine = specs
+    """``specs``: transformed and quarantine. Both come from one step, or neither does. ``body``: the
+    step's function when it is not ours."""
+    transformed, quarantine = (spec.key for spec in specs)
 
-    @dg.multi_asset(name=f"{lane.identifier}__run", specs=list(specs), can_subset=False)
     def run(context: dg.AssetExecutionContext, loom_options: LoomOptions) -> Iterator[Any]:
+        tell = Teller(context, transformed, listen)
         options = loom_options.run_options()
+        yield from run_pipeline(
+            context, lane.name, (transformed, quarantine), options, runs=runs, listen=tell, journal=journal
+        )
 
-        def work(tell: Listener, stop: "Stop") -> "Outcome":
-            outcome = runs.run(lane.name, options, listen=tell, stop=stop, dagster_run_id=context.run.run_id)
-            journal.outcomes[lane.name] = outcome
-            return outcome
+    step = dg.multi_asset(name=f"{lane.identifier}__run", specs=list(specs), can_subset=False)
+    return step(body or run)
 
-        try:
-            outcome = run_in_thread(work, Teller(context, transformed.key, listen))
-        except LoomError as error:
-            journal.errors[lane.name] = error
-            raise failure_of_error(error) from error
-        if outcome.trial:
-            yield dg.AssetObservation(
-                transformed.key, description="a trial run", metadata=transformed_metadata(outcome)
-            )
-            context.log.info(f"{lane.name}: a trial; nothing is published, what depends on it is skipped")
-        elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
-            version = dg.DataVersion(outcome.data_version) if outcome.data_version else None
-            yield dg.MaterializeResult(
-                transformed.key, metadata=transformed_metadata(outcome), data_version=version
-            )
-            yield dg.MaterializeResult(quarantine.key, metadata=quarantine_metadata(outcome))
-        if failure := failure_of(outcome):
-            raise failure
 
-    return run
+def run_pipeline(
+    context: dg.AssetExecutionContext,
+    name: str,
+    keys: tuple[dg.AssetKey, dg.AssetKey],
+    options: RunOptions,
+    *,
+    runs: "Runs",
+    listen: Listener,
+    journal: Journal,
+) -> Iterator[Any]:
+    """Run a pipeline and tell Dagster of it. ``keys``: of transformed and quarantine."""
+    transformed, quarantine = keys
+
+    def work(tell: Listener, stop: "Stop") -> "Outcome":
+        outcome = runs.run(name, options, listen=tell, stop=stop, dagster_run_id=context.run.run_id)
+        journal.outcomes[name] = outcome
+        return outcome
+
+    try:
+        outcome = run_in_thread(work, listen)
+    except LoomError as error:
+        journal.errors[name] = error
+        raise failure_of_error(error) from error
+    if outcome.trial:
+        yield dg.AssetObservation(
+            transformed, description="a trial run", metadata=transformed_metadata(outcome)
+        )
+        context.log.info(f"{name}: a trial; nothing is published, what depends on it is skipped")
+    elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
+        version = dg.DataVersion(outcome.data_version) if outcome.data_version else None
+        yield dg.MaterializeResult(transformed, metadata=transformed_metadata(outcome), data_version=version)
+        yield dg.MaterializeResult(quarantine, metadata=quarantine_metadata(outcome))
+    if failure := failure_of(outcome):
+        raise failure
 
 
 def failure_of(outcome: "Outcome") -> dg.Failure | None:

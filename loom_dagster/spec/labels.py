@@ -40,7 +40,9 @@ def _tags(tags: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"the tag `{tag}` is named like ours; leave out `{tag.partition('/')[0]}/`")
         if not _TAG.fullmatch(tag) or not _VALUE.fullmatch(value):
             said = f"{tag}: {value}" if value else tag
-            raise ValueError(f"the tag `{said}` is not made of letters, digits and _ . - (63 of them at most)")
+            raise ValueError(
+                f"the tag `{said}` is not made of letters, digits and _ . - (63 of them at most)"
+            )
     return tags
 
 

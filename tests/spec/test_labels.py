@@ -26,7 +26,10 @@ def test_tags_are_a_list_or_a_mapping(spec_of, written, tags):
 def test_one_owner_and_one_kind_need_no_list(spec_of):
     spec = spec_of(f"{PIPELINE}owners: ann@example.org\nkinds: gold\ngroup: reviews")
     assert (spec.owners, spec.kinds, spec.group) == (("ann@example.org",), ("gold",), "reviews")
-    assert spec_of(f"{PIPELINE}owners: ['team:data platform', bob@example.org]").owners[0] == "team:data platform"
+    assert (
+        spec_of(f"{PIPELINE}owners: ['team:data platform', bob@example.org]").owners[0]
+        == "team:data platform"
+    )
 
 
 @pytest.mark.parametrize(
