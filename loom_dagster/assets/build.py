@@ -18,11 +18,13 @@ from loom_dagster.assembly import Loom
 from loom_dagster.assets.gate import pipeline_checks
 from loom_dagster.assets.graph import Graph, Node, survey
 from loom_dagster.assets.io_manager import IO_MANAGER_KEY, LoomIOManager
+from loom_dagster.assets.jobs import jobs_of
 from loom_dagster.assets.journal import Journal
 from loom_dagster.assets.loaded import loaded_asset
-from loom_dagster.assets.op import pipeline_op
+from loom_dagster.assets.op import Body, pipeline_op
 from loom_dagster.assets.options import OPTIONS_KEY, LoomOptions
 from loom_dagster.assets.partitions import mapping_of, partitioning_of, partitions_definition
+from loom_dagster.assets.resource import LOOM_KEY, loom_resource
 from loom_dagster.assets.translator import LoomTranslator
 from loom_dagster.events import Listener, ignore
 
@@ -37,26 +39,34 @@ _log = logging.getLogger(__name__)
 def build_definitions(
     root: Path,
     *,
+    select: Sequence[str] | None = None,
     translator: LoomTranslator | None = None,
     listen: Listener = ignore,
     open_loom: Callable[[Path], Runs] = Loom.open,
 ) -> dg.Definitions:
-    """The pipelines of the project at ``root``, ready for ``definitions.py``.
+    """The pipelines of the project at ``root``, ready for ``definitions.py``. ``select``: some of them,
+    by name or as ``tag:NAME``.
 
     Combine it with your own: ``dg.Definitions.merge(build_definitions(root), dg.Definitions(...))``;
-    the executor then is set here. Raises Misconfigured for bad settings of the project, never for
-    a bad pipeline.
+    the executor then is set here. Raises Misconfigured for bad settings of the project and for a
+    ``select`` that selects nothing, never for a bad pipeline.
     """
     runs = open_loom(root)
-    return definitions_of(
-        runs, survey(runs), translator or LoomTranslator(), listen=listen, journal=Journal()
-    )
+    graph = survey(runs, select)
+    return definitions_of(runs, graph, translator or LoomTranslator(), listen=listen, journal=Journal())
 
 
 def definitions_of(
-    runs: Runs, graph: Graph, translator: LoomTranslator, *, listen: Listener, journal: Journal
+    runs: Runs,
+    graph: Graph,
+    translator: LoomTranslator,
+    *,
+    listen: Listener,
+    journal: Journal,
+    body: Body | None = None,
 ) -> dg.Definitions:
-    """Definitions for an opened project. ``journal`` is told what becomes of each run."""
+    """Definitions for an opened project. ``journal`` is told what becomes of each run; ``body`` is the
+    function of the runs' steps when it is somebody else's."""
     assets: list[dg.AssetSpec | dg.AssetsDefinition] = []
     checks: list[dg.AssetChecksDefinition] = []
     nodes: dict[dg.AssetKey, Node] = {}
@@ -78,13 +88,18 @@ def definitions_of(
     for lane in graph.lanes:
         reads = [lane.reads] if lane.reads is not None else []
         tables = spec(lane.transformed, reads), spec(lane.quarantine, reads)
-        assets.append(pipeline_op(lane, tables, runs=runs, listen=listen, journal=journal))
+        assets.append(pipeline_op(lane, tables, runs=runs, listen=listen, journal=journal, body=body))
         checks.append(pipeline_checks(lane, tables[0].key, runs=runs, translator=translator))
         assets.append(loaded_asset(lane, spec(lane.loaded, [lane.transformed]), runs=runs, journal=journal))
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
-        resources={IO_MANAGER_KEY: LoomIOManager(runs, nodes), OPTIONS_KEY: LoomOptions()},
+        jobs=jobs_of(graph.lanes, translator),
+        resources={
+            IO_MANAGER_KEY: LoomIOManager(runs, nodes),
+            LOOM_KEY: loom_resource(runs, nodes),
+            OPTIONS_KEY: LoomOptions(),
+        },
         # a process a step would spend seconds on imports
         executor=dg.in_process_executor,
     )

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Literal
 
 from loom_dagster.assets.keys import Address, Keys, address, identifier, pipeline_address, segment
 from loom_dagster.errors import Misconfigured, Problem
+from loom_dagster.spec import nearest
 
 if TYPE_CHECKING:
     from loom_dagster.assets.runs import Runs
-    from loom_dagster.spec import PipelineFile
+    from loom_dagster.spec import PipelineFile, Project
 
-__all__ = ["Graph", "Lane", "Node", "Role", "survey"]
+__all__ = ["Graph", "Lane", "Node", "Role", "selected", "survey"]
 
 Role = Literal["source", "transformed", "quarantine", "loaded", "broken"]
 
@@ -70,8 +71,9 @@ class _Draft:
     destination: Address
 
 
-def survey(runs: Runs) -> Graph:
-    """Read the project. A pipeline that cannot run becomes a broken node; nothing is raised for it."""
+def survey(runs: Runs, select: Sequence[str] | None = None) -> Graph:
+    """Read the project. A pipeline that cannot run becomes a broken node; nothing is raised for it.
+    ``select`` leaves some, by name or as ``tag:NAME``; raises Misconfigured for one that is not there."""
     drafts, broken = _read(runs)
     keys = Keys()
     dead = {name: _broken(keys, name, problems) for name, problems in sorted(broken.items())}
@@ -93,12 +95,32 @@ def survey(runs: Runs) -> Graph:
         )
         for name, draft in drafts.items()
     }
-    reads = [lane.reads for lane in lanes.values() if lane.reads is not None]
+    wanted = selected(runs.project, select) if select is not None else {*lanes, *dead}
+    order = [name for name in _order(lanes) if name in wanted]
+    reads = [found for name in order if (found := lanes[name].reads) is not None]
     return Graph(
-        lanes=[lanes[name] for name in _order(lanes)],
+        lanes=[lanes[name] for name in order],
         sources=list({node.path: node for node in reads if node.role == "source"}.values()),
-        broken=list(dead.values()),
+        broken=[node for name, node in dead.items() if name in wanted],
     )
+
+
+def selected(project: Project, select: Sequence[str]) -> set[str]:
+    """Names of the pipelines that ``select`` means. Raises Misconfigured for what means none."""
+    found: set[str] = set()
+    for word in [select] if isinstance(select, str) else select:
+        tag = word.removeprefix("tag:") if word.startswith("tag:") else None
+        if tag is not None:
+            names = [name for name, file in project.files.items() if tag in file.spec.tags]
+        else:
+            names = [word] if word in project.names else []
+        if not names:
+            known = {f"tag:{tag}" for file in project.files.values() for tag in file.spec.tags}
+            raise Misconfigured(
+                f"`{word}` selects no pipeline", fix=nearest(word, sorted({*project.names, *known}))
+            )
+        found.update(names)
+    return found
 
 
 def _read(runs: Runs) -> tuple[dict[str, _Draft], dict[str, Sequence[Problem]]]:

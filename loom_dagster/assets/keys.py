@@ -8,6 +8,7 @@ loads depends on it with no further word.
 from __future__ import annotations
 
 import hashlib
+import keyword
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from loom_dagster.spec.places import PIPELINE_SCHEME, same_place
 
-__all__ = ["Address", "Keys", "address", "identifier", "pipeline_address", "segment"]
+__all__ = ["Address", "Keys", "address", "identifier", "pipeline_address", "segment", "tag_value"]
 
 DATABASES = frozenset(
     {
@@ -28,6 +29,13 @@ FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".n
 
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://(.*)$", re.DOTALL)
 _NOT_IN_SEGMENT = re.compile(r"[^A-Za-z0-9_.-]+")
+# names that Dagster takes for nothing of ours
+_RESERVED = frozenset(
+    {
+        "__ASSET_JOB", "arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict",
+        "int", "meta", "output", "output_arg_dict", "str", "type", *keyword.kwlist,
+    }
+)  # fmt: skip
 _NOT_IN_IDENTIFIER = re.compile(r"[^A-Za-z0-9_]+")
 
 
@@ -114,9 +122,15 @@ def segment(text: str) -> str:
 
 
 def identifier(text: str) -> str:
-    """``text`` made of [A-Za-z0-9_], for names of ops, groups and checks; a hash as above."""
+    """``text`` made of [A-Za-z0-9_], for names of jobs, ops, groups and checks; a hash as above."""
     plain = _NOT_IN_IDENTIFIER.sub("_", text)
-    return plain if plain == text and text else f"{plain}_{_mark(text)}"
+    return plain if plain == text and text and plain not in _RESERVED else f"{plain}_{_mark(text)}"
+
+
+def tag_value(text: str) -> str:
+    """``text`` as an identifier of at most 63 signs: what the value of a tag may be."""
+    plain = identifier(text)
+    return plain if len(plain) <= 63 else f"{plain[:54]}_{_mark(text)}"
 
 
 def _local(path: str, root: Path, file_format: str | None) -> Address:

@@ -11,7 +11,7 @@ trial                an observation instead of a materialization; what depends o
 A step of several partitions runs each of them; one that fails does not stop the others.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -26,77 +26,105 @@ from loom_dagster.assets.ranges import BACKFILL, Made, of, together, told, witho
 from loom_dagster.assets.worker import run_in_thread
 from loom_dagster.errors import LoomError, Misconfigured, Permanent
 from loom_dagster.events import Listener
+from loom_dagster.settings import RunOptions
 
 if TYPE_CHECKING:
     from loom_dagster.assets.runs import Runs
     from loom_dagster.pipeline import Outcome, Stop
 
-__all__ = ["failure_of", "failure_of_error", "pipeline_op"]
+__all__ = ["Body", "failure_of", "failure_of_error", "pipeline_op", "run_pipeline"]
+
+Body = Callable[..., Iterator[Any]]
 
 
 def pipeline_op(
-    lane: Lane, specs: tuple[dg.AssetSpec, dg.AssetSpec], *, runs: "Runs", listen: Listener, journal: Journal
+    lane: Lane,
+    specs: tuple[dg.AssetSpec, dg.AssetSpec],
+    *,
+    runs: "Runs",
+    listen: Listener,
+    journal: Journal,
+    body: Body | None = None,
 ) -> dg.AssetsDefinition:
-    """``specs``: transformed and quarantine. Both come from one step, or neither does."""
-    transformed, _ = specs
+    """``specs``: transformed and quarantine. Both come from one step, or neither does. ``body``: the
+    step's function when it is not ours."""
+    transformed, quarantine = (spec.key for spec in specs)
 
-    @dg.multi_asset(
+    def run(context: dg.AssetExecutionContext, loom_options: LoomOptions) -> Iterator[Any]:
+        tell = Teller(context, transformed, listen)
+        options = loom_options.run_options()
+        yield from run_pipeline(
+            context, lane.name, (transformed, quarantine), options, runs=runs, listen=tell, journal=journal
+        )
+
+    step = dg.multi_asset(
         name=f"{lane.identifier}__run",
         specs=list(specs),
         can_subset=False,
-        backfill_policy=BACKFILL if transformed.partitions_def else None,
+        backfill_policy=BACKFILL if specs[0].partitions_def else None,
     )
-    def run(context: dg.AssetExecutionContext, loom_options: LoomOptions) -> Iterator[Any]:
-        options = loom_options.run_options()
-        keys = asked_keys(transformed.partitions_def, context.run.tags)
-        if not keys:
-            raise without_partition(lane.name)
-
-        def one(key: str) -> "Outcome":
-            def work(tell: Listener, stop: "Stop") -> "Outcome":
-                outcome = runs.run(
-                    lane.name, options, listen=tell, stop=stop, dagster_run_id=context.run.run_id, **of(key)
-                )
-                journal.outcomes[lane.name] = outcome
-                return outcome
-
-            try:
-                return run_in_thread(work, Teller(context, transformed.key, listen))
-            except LoomError as error:
-                journal.errors[lane.name] = error
-                raise failure_of_error(error) from error
-
-        done: list[Made] = []
-        failed: dict[str, dg.Failure] = {}
-        for key in keys:
-            try:
-                outcome = one(key)
-            except dg.Failure as failure:
-                failed[key] = failure
-                continue
-            if outcome.trial:
-                yield dg.AssetObservation(
-                    transformed.key,
-                    description="a trial run",
-                    metadata=transformed_metadata(outcome),
-                    partition=key or None,
-                )
-                context.log.info(f"{lane.name}: a trial; nothing is published, what depends on it is skipped")
-            elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
-                done += _made(specs, key, outcome)
-            if broken := failure_of(outcome):
-                failed[key] = broken
-        yield from told(context, keys, done)
-        if failed:
-            raise together(failed, len(keys))
-
-    return run
+    return step(body or run)
 
 
-def _made(specs: tuple[dg.AssetSpec, dg.AssetSpec], key: str, outcome: "Outcome") -> list[Made]:
-    transformed, quarantine = specs
-    passed = Made(transformed.key, key, transformed_metadata(outcome), outcome.data_version)
-    return [passed, Made(quarantine.key, key, quarantine_metadata(outcome))]
+def run_pipeline(
+    context: dg.AssetExecutionContext,
+    name: str,
+    assets: tuple[dg.AssetKey, dg.AssetKey],
+    options: RunOptions,
+    *,
+    runs: "Runs",
+    listen: Listener,
+    journal: Journal,
+) -> Iterator[Any]:
+    """Run a pipeline, or those of its partitions that the step is of, and tell Dagster of it. ``assets``: transformed
+    and quarantine."""
+    transformed = assets[0]
+    keys = asked_keys(context.assets_def.specs_by_key[transformed].partitions_def, context.run.tags)
+    if not keys:
+        raise without_partition(name)
+
+    def one(key: str) -> "Outcome":
+        def work(tell: Listener, stop: "Stop") -> "Outcome":
+            run_id = context.run.run_id
+            outcome = runs.run(name, options, listen=tell, stop=stop, dagster_run_id=run_id, **of(key))
+            journal.outcomes[name] = outcome
+            return outcome
+
+        try:
+            return run_in_thread(work, listen)
+        except LoomError as error:
+            journal.errors[name] = error
+            raise failure_of_error(error) from error
+
+    done: list[Made] = []
+    failed: dict[str, dg.Failure] = {}
+    for key in keys:
+        try:
+            outcome = one(key)
+        except dg.Failure as failure:
+            failed[key] = failure
+            continue
+        if outcome.trial:
+            yield dg.AssetObservation(
+                transformed,
+                description="a trial run",
+                metadata=transformed_metadata(outcome),
+                partition=key or None,
+            )
+            context.log.info(f"{name}: a trial; nothing is published, what depends on it is skipped")
+        elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
+            done += _made(assets, key, outcome)
+        if broken := failure_of(outcome):
+            failed[key] = broken
+    yield from told(context, keys, done)
+    if failed:
+        raise together(failed, len(keys))
+
+
+def _made(assets: tuple[dg.AssetKey, dg.AssetKey], key: str, outcome: "Outcome") -> list[Made]:
+    transformed, quarantine = assets
+    passed = Made(transformed, key, transformed_metadata(outcome), outcome.data_version)
+    return [passed, Made(quarantine, key, quarantine_metadata(outcome))]
 
 
 def failure_of(outcome: "Outcome") -> dg.Failure | None:

@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 
 from loom_dagster.assets.graph import Node
-from loom_dagster.assets.keys import identifier
+from loom_dagster.assets.keys import identifier, tag_value
 from loom_dagster.assets.metadata import code_reference
 
 __all__ = ["GATE", "Check", "LoomTranslator"]
@@ -43,7 +43,9 @@ class LoomTranslator:
         return dg.AssetKey(list(node.path))
 
     def group(self, node: Node) -> str:
-        """One group a pipeline, one for all sources."""
+        """The YAML's; else one group a pipeline. One for all sources."""
+        if node.file and node.file.spec.group:
+            return node.file.spec.group
         return identifier(node.pipeline) if node.pipeline else "sources"
 
     def description(self, node: Node) -> str:
@@ -59,23 +61,24 @@ class LoomTranslator:
         }[node.role]
 
     def kinds(self, node: Node) -> set[str]:
-        """Tool, technique and storage, shown as icons."""
+        """Tool, technique and storage, shown as icons, and the YAML's."""
         tools = {
             "transformed": {"loom", "llm"},
             "quarantine": {"loom"},
             "loaded": {"loom"},
             "broken": {"loom"},
         }
-        return tools.get(node.role, set()) | {node.kind}
+        own = node.file.spec.kinds if node.file else ()
+        return {*tools.get(node.role, set()), node.kind, *own}
 
     def tags(self, node: Node) -> Mapping[str, str]:
-        """For filtering in the UI."""
-        tags = {"loom/role": node.role}
-        return tags | {"loom/pipeline": identifier(node.pipeline)} if node.pipeline else tags
+        """For filtering in the UI: ours, and the YAML's."""
+        tags = {**(node.file.spec.tags if node.file else {}), "loom/role": node.role}
+        return tags | {"loom/pipeline": tag_value(node.pipeline)} if node.pipeline else tags
 
     def owners(self, node: Node) -> Sequence[str]:
-        """Nobody, until someone says who: an e-mail address or `team:name`."""
-        return []
+        """The YAML's: e-mail addresses or `team:name`."""
+        return node.file.spec.owners if node.file else ()
 
     def metadata(self, node: Node) -> Mapping[str, Any]:
         """The place as it was written, without secrets, and the line of the YAML."""

@@ -34,6 +34,7 @@ from loom_dagster.spec.evaluators import (
     Similarity,
 )
 from loom_dagster.spec.fallback import Fallback, Summary
+from loom_dagster.spec.labels import Group, Kinds, Owners, Tags
 from loom_dagster.spec.model_call import Cache, Limits, PriceSpec, TimeoutSpec, Transform
 from loom_dagster.spec.monitoring import Alert, BudgetSpec, LatencySla, Monitoring, QualityThreshold
 from loom_dagster.spec.partitions import Partitions, partitions_as_mapping
@@ -213,11 +214,16 @@ class Load(Block):
 
 
 class Pipeline(Block):
-    """One file in ``pipelines/``."""
+    """One file in ``pipelines/``. ``tags`` (a list, or a value each), ``owners`` (an e-mail address or ``team:NAME``),
+    ``group`` and ``kinds`` are how Dagster files and shows it; a tag's pipelines have a job together."""
 
     name: Name
     version: Text | None = None
     description: str | None = None
+    tags: Tags = Field(default={})
+    owners: Owners = ()
+    group: Group | None = None
+    kinds: Kinds = ()
     trigger: Trigger | None = None
     extract: Extract
     transform: Transform

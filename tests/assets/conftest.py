@@ -321,11 +321,12 @@ def pipeline_yaml(
     prompt: str = "prompts/p.txt",
     extract: str = "",
     load: str = "",
+    labels: str = "",
 ) -> str:
     destination = destination or f"data/out/{name}.parquet"
     about = f"description: {description}\n" if description else ""
     return (
-        f"name: {name!r}\nversion: 1.0.0\n{about}"
+        f"name: {name!r}\nversion: 1.0.0\n{about}{labels}"
         f"extract:\n  source: {source!r}\n  key: id\n{extract}"
         f"transform:\n  prompt: {prompt}\n"
         f"evaluate: {evaluate}\n"

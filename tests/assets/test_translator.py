@@ -13,6 +13,10 @@ from loom_dagster.assets import Check, LoomTranslator, Node
 
 def specs(desk: Any, translator: LoomTranslator | None = None) -> dict[str, dg.AssetSpec]:
     desk.write("p", description="What people say")
+    return specs_of(desk, translator)
+
+
+def specs_of(desk: Any, translator: LoomTranslator | None) -> dict[str, dg.AssetSpec]:
     defs = desk.definitions(desk.loom(), translator=translator)
     by_key = {spec.key: spec for spec in defs.resolve_all_asset_specs()}
     roles = {spec.tags["loom/role"]: spec for spec in by_key.values() if "loom/role" in spec.tags}
@@ -47,6 +51,18 @@ def test_a_link_to_the_line_of_the_yaml(desk: Any, role: str, line: str) -> None
     lines = (desk.root / "pipelines" / "p.yaml").read_text().splitlines()
     assert reference.file_path == str(desk.root / "pipelines" / "p.yaml")
     assert lines[reference.line_number - 1].startswith(line)
+
+
+def test_what_the_yaml_says_of_itself_is_on_every_asset_of_the_pipeline(desk: Any) -> None:
+    labels = "tags: {team: reviews, nightly: }\nowners: [team:reviews]\ngroup: feedback\nkinds: [gold]\n"
+    desk.write("p", labels=labels)
+    found = specs_of(desk, None)
+    for role in ("transformed", "quarantine", "loaded"):
+        spec = found[role]
+        assert {"team": "reviews", "nightly": ""}.items() <= spec.tags.items()
+        assert (list(spec.owners), spec.group_name) == (["team:reviews"], "feedback")
+        assert "gold" in spec.kinds
+    assert found["source"].group_name == "sources"
 
 
 def test_key_and_what_depends_on_it(desk: Any) -> None:

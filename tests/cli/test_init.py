@@ -3,7 +3,8 @@ import tomllib
 
 import pytest
 
-from loom_dagster.cli.init import STARTER, project_name
+from loom_dagster.assembly.first_project import STARTER
+from loom_dagster.cli.init import project_name
 from loom_dagster.cli.main import run_cli
 from loom_dagster.settings import find_project
 
