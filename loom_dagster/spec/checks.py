@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from loom_dagster.spec.findings import Finding, nearest
-from loom_dagster.spec.models import Extract, FieldSpec, Pipeline
+from loom_dagster.spec.models import Extract, FieldSpec, Pipeline, QualityThreshold, ScoreDegradation
 from loom_dagster.spec.places import is_stream
 from loom_dagster.spec.reader import Document
 
@@ -27,6 +27,7 @@ def check_spec(spec: Pipeline, document: Document) -> list[Finding]:
         *_incremental(spec, document),
         *_stream(spec, document),
         *_references(spec, document),
+        *_monitors(spec, document),
     ]
     if spec.load.schema_ is not None:
         findings += _looked_at(spec, spec.load.schema_, document)
@@ -71,6 +72,21 @@ def _incremental(spec: Pipeline, document: Document) -> Iterator[Finding]:
     if spec.load.mode == "overwrite":
         what = "`load.mode: overwrite` would leave the newest rows only, as `incremental` reads no others"
         yield Finding(document.line("load", "mode"), what, "append, or upsert with a key")
+
+
+def _monitors(spec: Pipeline, document: Document) -> Iterator[Finding]:
+    """Monitors of scores need an evaluator that gives some."""
+    known = [e.name for e in spec.evaluate.evaluators]
+    for name, monitor in spec.monitoring.monitors().items():
+        if not isinstance(monitor, QualityThreshold | ScoreDegradation):
+            continue
+        if not known:
+            what = f"`monitoring.{name}` watches over scores, and there is no evaluator"
+            yield Finding(document.line("monitoring", name), what, "add one under `evaluate`, or remove it")
+        elif monitor.evaluator is not None and monitor.evaluator not in known:
+            what = f"`monitoring.{name}.evaluator` is `{monitor.evaluator}`, which no evaluator is called"
+            fix = nearest(monitor.evaluator, known)
+            yield Finding(document.line("monitoring", name, "evaluator"), what, fix)
 
 
 def _may_be_documents(extract: Extract) -> bool:

@@ -35,7 +35,16 @@ from loom_dagster.spec.evaluators import (
 )
 from loom_dagster.spec.fallback import Fallback, Summary
 from loom_dagster.spec.model_call import Cache, Limits, PriceSpec, TimeoutSpec, Transform
-from loom_dagster.spec.monitoring import Alert, BudgetSpec, LatencySla, Monitoring, QualityThreshold
+from loom_dagster.spec.monitoring import MONITORS, Alert, BudgetSpec, Monitoring
+from loom_dagster.spec.monitors import (
+    CostSpike,
+    EmptyInput,
+    LatencySla,
+    Monitor,
+    QualityThreshold,
+    RejectionRate,
+    ScoreDegradation,
+)
 from loom_dagster.spec.partitions import Partitions
 from loom_dagster.spec.spellings import (
     evaluate_as_mapping,
@@ -48,12 +57,15 @@ from loom_dagster.spec.trigger import Trigger
 from loom_dagster.spec.web import Web
 
 __all__ = [
+    "MONITORS",
     "Alert",
     "Block",
     "BudgetSpec",
     "Cache",
     "Contains",
+    "CostSpike",
     "CustomCriteria",
+    "EmptyInput",
     "Evaluate",
     "EvaluatorBase",
     "EvaluatorSpec",
@@ -71,6 +83,7 @@ __all__ = [
     "LatencySla",
     "Limits",
     "Load",
+    "Monitor",
     "Monitoring",
     "Name",
     "Names",
@@ -80,7 +93,9 @@ __all__ = [
     "Python",
     "QualityThreshold",
     "Regex",
+    "RejectionRate",
     "Relevance",
+    "ScoreDegradation",
     "Semantic",
     "Similarity",
     "Stream",
