@@ -101,6 +101,8 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         version_rows=_version_rows(prompt, model),
         notes=tuple(str(p) for p in ready.warnings),
         increment=ready.start.increment or materials.increment,
+        monitoring=spec.monitoring,
+        again=materials.samples is not None,
         reached=lambda: _reached(ready, parts.source, materials),
         gone=functools.partial(_gone, ready, materials),
     )

@@ -42,6 +42,12 @@ class Ended:
         from_error = exit_code_of(self.error) if self.error is not None else OK
         return max(from_outcome, from_error, int(bool(self.waits_for)))
 
+    @property
+    def blocks(self) -> bool:
+        """Whether what reads from it must not run: a monitor that holds nothing does not."""
+        held = self.outcome is not None and self.outcome.released_code != OK
+        return held or self.error is not None or bool(self.waits_for)
+
     def document(self) -> dict[str, Any]:
         """For ``--json``."""
         document: dict[str, Any] = {"pipeline": self.name, "exit_code": self.exit_code}
@@ -124,7 +130,7 @@ def run_direct(loom: Loom, names: Sequence[str], options: RunOptions, watch: Wat
     reads = {n: [] if options.trial else sorted({*loom.project.upstream(n)} & {*names}) for n in names}
     stop, ended = Stop(), dict[str, Ended]()
     for name in TopologicalSorter(reads).static_order():
-        failed = tuple(n for n in reads[name] if ended[n].exit_code != OK)
+        failed = tuple(n for n in reads[name] if ended[n].blocks)
         if failed:
             ended[name] = Ended(name=name, waits_for=failed)
             continue

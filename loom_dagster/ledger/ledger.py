@@ -13,13 +13,13 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, select
 
 from loom_dagster.clock import Clock, SystemClock
-from loom_dagster.ledger import history, leases, quarantine, runs, snapshots
+from loom_dagster.ledger import leases, quarantine, runs, snapshots
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.migrations import migrate
+from loom_dagster.ledger.past_runs import PastRuns
 from loom_dagster.ledger.rows import (
     Budgets,
     IndexRow,
-    PastRun,
     QuarantineEntry,
     RunHandle,
     RunRow,
@@ -187,21 +187,6 @@ class Ledger:
     def run(self, run_id: str) -> RunRow | None:
         return next(iter(self._database.read(lambda c: runs.list_runs(c, run_id=run_id))), None)
 
-    def history(
-        self,
-        pipeline: str,
-        partition: str = "",
-        *,
-        before: str,
-        simulated: bool = False,
-        series: bool = False,
-        limit: int = 100,
-    ) -> list[PastRun]:
-        """The runs before the run ``before`` whose snapshot is released, newest first: real ones, or ``simulated``
-        ones. Of a ``series`` of partitions in time the newest of each earlier partition, else of the same one."""
-        how = {"simulated": simulated, "series": series, "limit": limit}
-        return self._database.read(lambda c: history.list_history(c, pipeline, partition, before, **how))
-
     def metrics(self, run_id: str) -> dict[str, float]:
         query = select(run_metrics.c.name, run_metrics.c.value).where(run_metrics.c.run_id == run_id)
         rows = self._database.read(lambda c: c.execute(query.order_by(run_metrics.c.name)).all())
@@ -222,8 +207,6 @@ class Ledger:
             (VersionRow(kind=r.kind, name=r.name, version=r.version, hash=r.hash), r.first_run_id)
             for r in self._database.read(lambda c: c.execute(query).all())
         ]
-
-    # --- limits
 
     def limit_shares(self) -> LimitShares:
         """A new member among those who share limits."""
@@ -254,7 +237,9 @@ class Ledger:
             lambda c: snapshots.release(c, pipeline, partition, who=who, why=why, now=now)
         )
 
-    # --- watermarks
+    @property
+    def past_runs(self) -> PastRuns:
+        return PastRuns(self._database)
 
     @property
     def watermarks(self) -> Watermarks:

@@ -95,6 +95,11 @@ class Monitoring(Block):
             raise ValueError("`on_budget: warn` looks at what a run costs; remove `cost_budget.day`")
         return self
 
+    @property
+    def compares(self) -> bool:
+        """Whether a monitor looks at earlier runs."""
+        return self.score_degradation is not None or self.cost_spike is not None
+
     def monitors(self) -> dict[str, Monitor]:
         """Those that are on, by name, in the order in which they are shown."""
         found: dict[str, Monitor] = {}
