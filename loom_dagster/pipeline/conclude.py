@@ -42,14 +42,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
     """Judge the batch, tell the ledger, and say what became of the run."""
     tally, written = ended.tally, ended.written
     counts = tally.counts if written is None else _counted(tally.counts, written, plan.base)
-    numbers = Numbers(
-        plan,
-        counts,
-        replace(tally.spending(), budgets=tuple(ended.budgets)),
-        tally.scores(),
-        ended.seconds,
-        ended.stopped_by.budget if isinstance(ended.stopped_by, OverBudget) else None,
-    )
+    numbers = _numbers(plan, counts, ended)
     monitors = () if written is None else watch(plan, handle, numbers, ledger)
     verdict = (
         Verdict(passed=False, reason="the run was interrupted; the next start continues it")
@@ -102,6 +95,18 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         budget_used_up=isinstance(ended.stopped_by, OverBudget) and ended.stopped_by.budget == "run",
     )
     return outcome
+
+
+def _numbers(plan: Plan, counts: Counts, ended: Ended) -> Numbers:
+    tally, stopped_by = ended.tally, ended.stopped_by
+    return Numbers(
+        plan,
+        counts,
+        replace(tally.spending(), budgets=tuple(ended.budgets)),
+        tally.scores(),
+        ended.seconds,
+        stopped_by.budget if isinstance(stopped_by, OverBudget) else None,
+    )
 
 
 def _stopped_by(plan: Plan, ended: Ended) -> str | None:

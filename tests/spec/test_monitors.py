@@ -47,7 +47,7 @@ def test_the_short_forms_mean_the_long_ones(spec_of, short, long):
         ("cost_spike: double", "`double` is not a multiple; write 2x"),
         ("cost_spike: 1x", "must be more than 1"),
         ("rejection_rate: 1.5", "must be between 0 and 1"),
-        ("rejection_rate: {max: 0.5}", "did you mean `max_rate`?"),
+        ("rejection_rate: {max_rat: 0.5}", "did you mean `max_rate`?"),
         ("score_degradation: {severity: fatal}", "known: error, warn"),
         ("empty_input: {severity: warn, blocking: true}", "a monitor that blocks is an error"),
         ("quality_threshold: {min_score: 1, evaluator: exact_mach}", "did you mean `exact_match`?"),
