@@ -64,6 +64,7 @@ def replay(
             counts=snapshot.counts,
             tried=len(rows.ids),
             merge=lambda retried, folder: merge_retry(snapshot, retried, folder),
+            monitors=snapshot.outcome.get("monitors", ()),
         )
     )
     return run(

@@ -14,6 +14,7 @@ from loom_dagster.errors import Problem
 from loom_dagster.extract import check_source
 from loom_dagster.gateway import way_of
 from loom_dagster.load import check_destination
+from loom_dagster.monitors import rule
 from loom_dagster.records import dollars
 from loom_dagster.settings import Settings
 from loom_dagster.spec import PipelineFile, is_stream
@@ -77,6 +78,7 @@ def report(
         "Partitions": [],
         "Destination": [],
         "Budgets": [_ok(f"{dollars(usd)} {_PER[name]}") for name, usd in ready.budgets.limits().items()],
+        "Monitors": [_ok(f"{name}: {rule(monitor)}") for name, monitor in spec.monitoring.monitors().items()],
     }
     if prompt is not None:
         sections["Prompts"] = [

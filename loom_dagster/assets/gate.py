@@ -1,4 +1,4 @@
-"""The checks on `<pipeline>/transformed`: one an evaluator, and the gate that blocks.
+"""The checks on `<pipeline>/transformed`: one an evaluator, one a monitor, and the gate that blocks.
 
 A step of its own, made from what the run stored. So a check can be run again alone, a trial
 leaves no check results behind, and a failing gate blocks what depends on `transformed` while the
@@ -16,6 +16,7 @@ import dagster as dg
 from loom_dagster.assets.graph import Lane
 from loom_dagster.assets.keys import identifier
 from loom_dagster.assets.metadata import RELEASED_BY_GATE, histogram
+from loom_dagster.assets.monitor_checks import monitor_checks, monitor_result
 from loom_dagster.assets.partitions import asked_keys, partitioning_of, partitions_definition
 from loom_dagster.assets.ranges import of_range
 from loom_dagster.assets.translator import GATE, Check, LoomTranslator
@@ -28,7 +29,7 @@ __all__ = ["checks_of", "evaluator_result", "gate_result", "holds", "pipeline_ch
 
 
 def checks_of(lane: Lane) -> list[Check]:
-    """One an evaluator, in the YAML's order, and the gate last."""
+    """One an evaluator, in the YAML's order, one a monitor, and the gate last."""
     evaluate = lane.file.spec.evaluate
     found = []
     for spec in evaluate.evaluators:
@@ -42,6 +43,7 @@ def checks_of(lane: Lane) -> list[Check]:
                 blocking=False,
             )
         )
+    found += monitor_checks(lane, {check.name for check in found})
     wanted = evaluate.batch_threshold
     rule = "no batch threshold" if wanted is None else f"at least {wanted:.0%} of the batch must pass"
     gate = Check(
@@ -79,6 +81,8 @@ def pipeline_checks(
         found = {key: runs.verdict(lane.name, key) for key in keys} if keys else runs.verdicts(lane.name)
 
         def one(check: Check, snapshot: Snapshot | None) -> dg.AssetCheckResult:
+            if check.monitor is not None:
+                return monitor_result(check, asset, snapshot)
             if check.evaluator is None:
                 return gate_result(check, asset, snapshot)
             return evaluator_result(check, asset, snapshot, 1.0 if share is None else share)

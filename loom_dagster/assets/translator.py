@@ -26,13 +26,14 @@ GATE = "quality_gate"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A check on ``<pipeline>/transformed``: an evaluator, or the gate if ``evaluator`` is None."""
+    """A check on ``<pipeline>/transformed``: an evaluator, a monitor, or the gate if both are None."""
 
     pipeline: str
     name: str
     evaluator: str | None
     description: str
     blocking: bool
+    monitor: str | None = None
 
 
 class LoomTranslator:

@@ -45,6 +45,12 @@ class Ended:
         from_error = exit_code_of(self.error) if self.error is not None else OK
         return max(from_outcome, from_error, int(bool(self.waits_for)))
 
+    @property
+    def blocks(self) -> bool:
+        """Whether what reads from it must not run: a monitor that holds nothing does not."""
+        held = self.outcome is not None and self.outcome.released_code != OK
+        return held or self.error is not None or bool(self.waits_for)
+
     def document(self) -> dict[str, Any]:
         """For ``--json``."""
         document: dict[str, Any] = {"pipeline": self.name, "exit_code": self.exit_code}
@@ -150,7 +156,7 @@ def run_direct(
 def _failed(ended: Mapping[tuple[str, str], Ended], name: str, key: str) -> bool:
     """Whether ``name`` has nothing for the partition ``key`` of one that reads it: that one failed, or all did."""
     of_it = {k: e for (n, k), e in ended.items() if n == name}
-    return all(e.exit_code != OK for k, e in of_it.items() if key not in of_it or k == key)
+    return all(e.blocks for k, e in of_it.items() if key not in of_it or k == key)
 
 
 def carry_out(

@@ -23,10 +23,10 @@ _NOT_LOADED = {
 
 def summarise(outcome: Outcome, terminal: Terminal) -> None:
     """Print the whole page for one pipeline; one that did not run has no more than a verdict."""
-    part = f", partition {outcome.partition}" if outcome.partition else ""
-    terminal.line(f"Pipeline: {outcome.pipeline}{release_name(outcome.version)}{part}", "bold")
+    of = f", partition {outcome.partition}" if outcome.partition else ""
+    terminal.line(f"Pipeline: {outcome.pipeline}{release_name(outcome.version)}{of}", "bold")
     if outcome.run_id:
-        for part in (_run, _stages, _results, _scores, _cost, _performance, _quarantine):
+        for part in (_run, _stages, _results, _scores, _monitors, _cost, _performance, _quarantine):
             part(outcome, terminal)
     for note in outcome.notes:
         terminal.paragraph(note, first=f"{terminal.sign('warn')} ", rest="   ")
@@ -72,6 +72,10 @@ def _turned_down(outcome: Outcome) -> tuple[Sign, str] | None:
         return "bad", f"Held, and not loaded: {outcome.verdict.reason}"
     if not outcome.verdict.passed:
         return "bad", f"The gate failed: {outcome.verdict.reason}"
+    alarms = [m.name for m in outcome.monitors if not m.passed and m.severity == "error"]
+    if alarms:
+        loaded = "loaded all the same" if outcome.load is not None and outcome.load.loaded else "released"
+        return "bad", f"A monitor failed: {', '.join(alarms)}. The batch is {loaded}"
     return None
 
 
@@ -183,6 +187,19 @@ def _scores(outcome: Outcome, terminal: Terminal) -> None:
             remarks.append(f"{score.errors:,} without a score")
         rows.append((f"{score.name}:", mean, ", ".join(remarks)))
     terminal.table(rows, indent="  ")
+    terminal.line()
+
+
+def _monitors(outcome: Outcome, terminal: Terminal) -> None:
+    """Each with its value against its threshold; those that failed first."""
+    if not outcome.monitors:
+        return
+    terminal.line("Monitors:", "bold")
+    for monitor in sorted(outcome.monitors, key=lambda m: m.passed):
+        sign: Sign = "good" if monitor.passed else "bad" if monitor.severity == "error" else "warn"
+        terminal.paragraph(
+            f"{monitor.name}: {monitor.reason}", first=f"  {terminal.sign(sign)} ", rest="     "
+        )
     terminal.line()
 
 

@@ -16,6 +16,7 @@ from loom_dagster.clock import Clock, SystemClock
 from loom_dagster.ledger import leases, quarantine, runs, snapshots
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.migrations import migrate
+from loom_dagster.ledger.past_runs import PastRuns
 from loom_dagster.ledger.rows import (
     Budgets,
     IndexRow,
@@ -207,8 +208,6 @@ class Ledger:
             for r in self._database.read(lambda c: c.execute(query).all())
         ]
 
-    # --- limits
-
     def limit_shares(self) -> LimitShares:
         """A new member among those who share limits."""
         return LimitShares(self._database, self._clock)
@@ -238,7 +237,9 @@ class Ledger:
             lambda c: snapshots.release(c, pipeline, partition, who=who, why=why, now=now)
         )
 
-    # --- watermarks
+    @property
+    def past_runs(self) -> PastRuns:
+        return PastRuns(self._database)
 
     @property
     def watermarks(self) -> Watermarks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ __all__ = [
     "BudgetUse",
     "Budgets",
     "IndexRow",
+    "PastRun",
     "QuarantineEntry",
     "RunHandle",
     "RunRow",
@@ -87,6 +88,15 @@ class SnapshotRow:
     loaded_at: datetime | None = None
     fingerprint: str = ""
     outcome: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRun:
+    """What a run came to, in numbers. ``scores``: of each evaluator its name, type, passed, failed, errors, mean, std."""
+
+    run_id: str
+    metrics: Mapping[str, float]
+    scores: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from loom_dagster.ledger import BudgetUse, IndexRow, Ledger, RunHandle, Snapshot
 from loom_dagster.pipeline.outcome import Counts, Outcome, Status, Verdict
 from loom_dagster.pipeline.plan import Base, Plan
 from loom_dagster.pipeline.tally import Tally
+from loom_dagster.pipeline.watch import Numbers, counts_as_mapping, held_by, watch
 from loom_dagster.release import Written, batch_verdict
 
 __all__ = ["Ended", "conclude"]
@@ -41,13 +42,16 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
     """Judge the batch, tell the ledger, and say what became of the run."""
     tally, written = ended.tally, ended.written
     counts = tally.counts if written is None else _counted(tally.counts, written, plan.base)
+    numbers = _numbers(plan, counts, ended)
+    monitors = () if written is None else watch(plan, handle, numbers, ledger)
     verdict = (
         Verdict(passed=False, reason="the run was interrupted; the next start continues it")
         if written is None
-        else batch_verdict(counts, plan.evaluate)
+        else held_by(batch_verdict(counts, plan.evaluate), monitors)
     )
     status = _status(counts, verdict, interrupted=written is None)
-    released = written is not None and _released(plan, counts, verdict, status, ledger)
+    held = any(m.holds for m in monitors)
+    released = written is not None and not held and _released(plan, counts, verdict, status, ledger)
     outcome = Outcome(
         run_id=handle.run_id,
         pipeline=plan.pipeline,
@@ -65,7 +69,8 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         quarantine_path="" if written is None else str(written.quarantine),
         data_version="" if written is None else written.data_version,
         scores=tally.scores(),
-        spending=replace(tally.spending(), budgets=tuple(ended.budgets)),
+        monitors=monitors,
+        spending=numbers.spending,
         seconds=ended.seconds,
         versions={**plan.versions, "models_used": [name for name, _ in tally.models.most_common()]},
         columns=() if written is None else tuple(written.columns),
@@ -81,8 +86,8 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         handle,
         status,
         outcome=outcome.as_dict(),
-        metrics=_metrics(outcome),
-        evaluations=outcome.as_dict()["scores"],
+        metrics=numbers.kept(verdict, monitors),
+        evaluations=numbers.scores,
         versions=plan.version_rows,
         snapshot=None if written is None else _snapshot(outcome, written, plan, now),
         quarantine_rows=() if written is None else _Index(written.quarantine, handle.run_id),
@@ -91,6 +96,18 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         budget_used_up=isinstance(ended.stopped_by, OverBudget) and ended.stopped_by.budget == "run",
     )
     return outcome
+
+
+def _numbers(plan: Plan, counts: Counts, ended: Ended) -> Numbers:
+    tally, stopped_by = ended.tally, ended.stopped_by
+    return Numbers(
+        plan,
+        counts,
+        replace(tally.spending(), budgets=tuple(ended.budgets)),
+        tally.scores(),
+        ended.seconds,
+        stopped_by.budget if isinstance(stopped_by, OverBudget) else None,
+    )
 
 
 def _stopped_by(plan: Plan, ended: Ended) -> str | None:
@@ -118,7 +135,7 @@ def _snapshot(outcome: Outcome, written: Written, plan: Plan, now: datetime) -> 
         created_at=now,
         folder=written.transformed.parent.name,
         data_version=written.data_version,
-        counts=_as_mapping(outcome.counts),
+        counts=counts_as_mapping(outcome.counts),
         verdict_passed=verdict.passed,
         verdict_reason=verdict.reason,
         pass_rate=verdict.pass_rate,
@@ -199,27 +216,3 @@ class _PassedIds:
     def __iter__(self) -> Iterator[str]:
         for batch in pq.ParquetFile(self.transformed).iter_batches(_AT_ONCE, columns=["_loom_record_id"]):
             yield from batch.column(0).to_pylist()
-
-
-def _as_mapping(counts: Counts) -> dict[str, int]:
-    names = ("extracted", "passed", "quarantined", "deferred", "skipped", "source_errors", "fallbacks")
-    return {name: getattr(counts, name) for name in names}
-
-
-def _metrics(outcome: Outcome) -> dict[str, float]:
-    spending = outcome.spending
-    values = {
-        **_as_mapping(outcome.counts),
-        "cost": spending.total,
-        **{f"cost_{stage}": cost for stage, cost in spending.cost.items()},
-        "calls": spending.calls,
-        "reused": spending.reused,
-        "input_tokens": spending.input_tokens,
-        "output_tokens": spending.output_tokens,
-        "latency_p50": spending.p50,
-        "latency_p95": spending.p95,
-        "latency_p99": spending.p99,
-        "pass_rate": outcome.verdict.pass_rate,
-        **{f"seconds_{name}": seconds for name, seconds in outcome.seconds.items()},
-    }
-    return {name: float(value) for name, value in values.items() if value is not None}

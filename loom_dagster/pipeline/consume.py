@@ -184,7 +184,7 @@ class _Consumption:
         counts, verdict = outcome.counts, outcome.verdict
         if outcome.released:
             return True
-        if outcome.status != "held":
+        if outcome.status != "held" or any(m.holds for m in outcome.monitors):
             return False
         if counts.passed:
             return self._terms.lenient
@@ -198,6 +198,9 @@ class _Consumption:
         total.quarantined += outcome.counts.quarantined
         total.loaded += load.rows if load is not None else 0
         total.cost += outcome.spending.total
+        for monitor in outcome.monitors:
+            if not monitor.passed:
+                self._note(f"{monitor.name}: {monitor.reason}")
         if stops:
             total.exit_code = outcome.exit_code or 1
             total.why = outcome.stopped_by or outcome.verdict.reason

@@ -7,9 +7,20 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from loom_dagster.ledger import BudgetUse
+from loom_dagster.monitors import MonitorResult
 from loom_dagster.release.verdict import Counts, Verdict
 
-__all__ = ["BudgetUse", "Counts", "LoadResult", "Outcome", "ScoreSummary", "Spending", "Status", "Verdict"]
+__all__ = [
+    "BudgetUse",
+    "Counts",
+    "LoadResult",
+    "MonitorResult",
+    "Outcome",
+    "ScoreSummary",
+    "Spending",
+    "Status",
+    "Verdict",
+]
 
 Status = Literal["succeeded", "held", "deferred", "interrupted", "failed"]
 
@@ -36,8 +47,8 @@ class ScoreSummary:
 class Spending:
     """Money and calls, of this run only: an answer from the store costs nothing. ``cost`` in USD by
     stage (``transform``, ``evaluate``); ``unpriced`` counts paid calls of unknown price; latency in
-    seconds over paid transform calls, None when there were none; ``budgets``: how far each is used, by all
-    that counts towards it."""
+    seconds over paid transform calls, None when there were none; ``paid_records`` are those of which every answer was
+    paid for now, for ``paid_cost``; ``budgets``: how far each is used, by all that counts towards it."""
 
     cost: Mapping[str, float] = field(default_factory=dict)
     calls: int = 0
@@ -48,6 +59,8 @@ class Spending:
     p50: float | None = None
     p95: float | None = None
     p99: float | None = None
+    paid_records: int = 0
+    paid_cost: float = 0.0
     budgets: Sequence[BudgetUse] = ()
 
     @property
@@ -73,8 +86,8 @@ class LoadResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One run, whole. ``exit_code``: 0 all promises kept, 1 gate, budget or conservation failed, 2
-    configuration, 130 interrupted. ``stopped_kind``: misconfigured or budget."""
+    """One run, whole. ``exit_code``: 0 all promises kept, 1 gate, budget or conservation failed, or a monitor that is
+    an error, 2 configuration, 130 interrupted. ``stopped_kind``: misconfigured or budget."""
 
     run_id: str
     pipeline: str
@@ -92,6 +105,7 @@ class Outcome:
     quarantine_path: str = ""
     data_version: str = ""
     scores: Sequence[ScoreSummary] = ()
+    monitors: Sequence[MonitorResult] = ()
     spending: Spending = Spending()
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
@@ -110,6 +124,12 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
+        alarmed = any(m.severity == "error" and not m.passed for m in self.monitors)
+        return self.released_code or int(alarmed)
+
+    @property
+    def released_code(self) -> int:
+        """The exit code but for monitors that hold nothing: 0 when what depends on this run may go on."""
         if self.status == "interrupted":
             return 130
         if self.stopped_kind == "misconfigured":

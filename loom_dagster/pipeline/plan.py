@@ -16,7 +16,7 @@ from loom_dagster.pipeline.route import Route
 from loom_dagster.pipeline.stream import Pace
 from loom_dagster.records import Answer, Batch
 from loom_dagster.release import Stamp, Written
-from loom_dagster.spec.models import Evaluate
+from loom_dagster.spec.models import Evaluate, Monitoring
 from loom_dagster.watermark import Watermark
 
 __all__ = ["Base", "Plan"]
@@ -28,11 +28,12 @@ Noted = Callable[[str], None]
 @dataclass(frozen=True, kw_only=True)
 class Base:
     """The snapshot whose quarantine is tried again. ``tried`` of its records are; ``merge`` makes it
-    and what became of them one snapshot in a folder."""
+    and what became of them one snapshot in a folder. ``monitors``: what those said of its run, as it is kept."""
 
     counts: Mapping[str, int]
     tried: int
     merge: Callable[[Written, Path], Written]
+    monitors: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,8 @@ class Plan:
     records of the quarantine are tried again. An ``increment`` has what is new since the last load;
     ``reached`` says, once the source is read, how far its load brings the pipeline. ``gone`` counts the
     records of the last release that are not in the source any more, and names some. ``whole``: what ``batches`` does not
-    hold is gone from the source.
+    hold is gone from the source. ``again``: these are records of the quarantine. ``series``: the partitions follow each
+    other in time, so that monitors compare with earlier ones.
     """
 
     pipeline: str
@@ -79,6 +81,9 @@ class Plan:
     gone: Callable[[Written], tuple[int, Sequence[str]]] = lambda written: (0, ())
     whole: bool = True
     shown_partition: str = ""
+    monitoring: Monitoring = field(default_factory=Monitoring)
+    again: bool = False
+    series: bool = False
 
     @property
     def evaluators(self) -> list[tuple[str, str, float]]:

@@ -70,6 +70,7 @@ class Tally:
         self.reasons: Counter[str] = Counter()
         self.models: Counter[str] = Counter()
         self.cost = {"transform": 0.0, "evaluate": 0.0}
+        self.paid_records, self.paid_cost = 0, 0.0
         self.calls = self.reused = self.unpriced = self.input_tokens = self.output_tokens = 0
         self._latencies = Latencies()
         self._scores = {name: _Scores(name, kind, threshold) for name, kind, threshold in evaluators}
@@ -90,6 +91,9 @@ class Tally:
         if isinstance(fate, Deferred):
             self.deferred += 1
             return
+        if fate.answers and not any(answer.reused for answer in fate.answers):
+            self.paid_records += 1
+            self.paid_cost += sum(answer.cost or 0.0 for answer in fate.answers)
         for score in fate.scores:
             self._scores[score.name].add(score)
         if isinstance(fate, Passed):
@@ -151,6 +155,8 @@ class Tally:
             p50=self._latencies.percentile(0.50),
             p95=self._latencies.percentile(0.95),
             p99=self._latencies.percentile(0.99),
+            paid_records=self.paid_records,
+            paid_cost=self.paid_cost,
         )
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from loom_dagster.spec.findings import Finding, nearest
-from loom_dagster.spec.models import Extract, FieldSpec, Pipeline
+from loom_dagster.spec.models import Extract, FieldSpec, Pipeline, QualityThreshold, ScoreDegradation
 from loom_dagster.spec.places import is_stream, names_partition, upstream_name
 from loom_dagster.spec.reader import Document
 
@@ -30,6 +30,7 @@ def check_spec(spec: Pipeline, document: Document) -> list[Finding]:
         *_partitions(spec, document),
         *_stream(spec, document),
         *_references(spec, document),
+        *_monitors(spec, document),
     ]
     if spec.load.schema_ is not None:
         findings += _looked_at(spec, spec.load.schema_, document)
@@ -100,6 +101,21 @@ def _partitions(spec: Pipeline, document: Document) -> Iterator[Finding]:
         what = "nothing tells the rows of one partition from those of another"
         fix = "name the column that does in `extract.partitions.column`, or put {{ partition }} into the source or query"
         yield Finding(line, what, fix)
+
+
+def _monitors(spec: Pipeline, document: Document) -> Iterator[Finding]:
+    """Monitors of scores need an evaluator that gives some."""
+    known = [e.name for e in spec.evaluate.evaluators]
+    for name, monitor in spec.monitoring.monitors().items():
+        if not isinstance(monitor, QualityThreshold | ScoreDegradation):
+            continue
+        if not known:
+            what = f"`monitoring.{name}` watches over scores, and there is no evaluator"
+            yield Finding(document.line("monitoring", name), what, "add one under `evaluate`, or remove it")
+        elif monitor.evaluator is not None and monitor.evaluator not in known:
+            what = f"`monitoring.{name}.evaluator` is `{monitor.evaluator}`, which no evaluator is called"
+            fix = nearest(monitor.evaluator, known)
+            yield Finding(document.line("monitoring", name, "evaluator"), what, fix)
 
 
 def _may_be_documents(extract: Extract) -> bool:

@@ -20,8 +20,6 @@ _KEYS = (
     ("transform", "mode"),
     ("trigger",),
     ("execution",),
-    ("monitoring", "latency_sla"),
-    ("monitoring", "quality_threshold"),
     ("monitoring", "alerts"),
 )
 _SCHEMES = frozenset({"bigquery", "databricks", "mongodb", "mssql", "oracle", "redshift", "snowflake"})

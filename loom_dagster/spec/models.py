@@ -36,7 +36,16 @@ from loom_dagster.spec.evaluators import (
 from loom_dagster.spec.fallback import Fallback, Summary
 from loom_dagster.spec.labels import Group, Kinds, Owners, Tags
 from loom_dagster.spec.model_call import Cache, Limits, PriceSpec, TimeoutSpec, Transform
-from loom_dagster.spec.monitoring import Alert, BudgetSpec, LatencySla, Monitoring, QualityThreshold
+from loom_dagster.spec.monitoring import MONITORS, Alert, BudgetSpec, Monitoring
+from loom_dagster.spec.monitors import (
+    CostSpike,
+    EmptyInput,
+    LatencySla,
+    Monitor,
+    QualityThreshold,
+    RejectionRate,
+    ScoreDegradation,
+)
 from loom_dagster.spec.partitions import Partitions, partitions_as_mapping
 from loom_dagster.spec.spellings import (
     evaluate_as_mapping,
@@ -49,12 +58,15 @@ from loom_dagster.spec.trigger import Trigger
 from loom_dagster.spec.web import Web
 
 __all__ = [
+    "MONITORS",
     "Alert",
     "Block",
     "BudgetSpec",
     "Cache",
     "Contains",
+    "CostSpike",
     "CustomCriteria",
+    "EmptyInput",
     "Evaluate",
     "EvaluatorBase",
     "EvaluatorSpec",
@@ -72,6 +84,7 @@ __all__ = [
     "LatencySla",
     "Limits",
     "Load",
+    "Monitor",
     "Monitoring",
     "Name",
     "Names",
@@ -81,7 +94,9 @@ __all__ = [
     "Python",
     "QualityThreshold",
     "Regex",
+    "RejectionRate",
     "Relevance",
+    "ScoreDegradation",
     "Semantic",
     "Similarity",
     "Stream",
