@@ -213,7 +213,8 @@ def report(ended: Sequence[Ended], *, as_json: bool) -> int:
 
 def show(ended: Sequence[Ended], terminal: Terminal) -> None:
     """The page of each pipeline, and one line a pipeline when there are several."""
-    from loom_dagster.cli.summary import summarise, verdict
+    from loom_dagster.cli.summary import summarise
+    from loom_dagster.cli.verdict import verdict
 
     rows: list[tuple[str, str, str]] = []
     for each in ended:

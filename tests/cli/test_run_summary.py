@@ -3,8 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from loom_dagster.cli.summary import summarise, verdict
+from loom_dagster.cli.summary import summarise
 from loom_dagster.cli.terminal import Terminal
+from loom_dagster.cli.verdict import verdict
 from loom_dagster.pipeline.outcome import Counts, LoadResult, Outcome, ScoreSummary, Spending, Verdict
 
 
