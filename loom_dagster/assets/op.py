@@ -22,16 +22,16 @@ from loom_dagster.assets.progress import Teller
 from loom_dagster.assets.worker import run_in_thread
 from loom_dagster.errors import LoomError, Misconfigured, Permanent
 from loom_dagster.events import Listener
-from loom_dagster.settings import RunOptions
 
 if TYPE_CHECKING:
     from loom_dagster.assets.runs import Runs
     from loom_dagster.pipeline import Outcome, Stop
 
-__all__ = ["Body", "failure_of", "failure_of_error", "pipeline_op", "run_pipeline"]
+__all__ = ["Around", "Step", "failure_of", "failure_of_error", "pipeline_op"]
 
 
-Body = Callable[..., Iterator[Any]]
+Step = Callable[[dg.AssetExecutionContext, LoomOptions], Iterator[Any]]
+Around = Callable[[str, Step], Callable[..., Any]]
 
 
 def pipeline_op(
@@ -41,57 +41,42 @@ def pipeline_op(
     runs: "Runs",
     listen: Listener,
     journal: Journal,
-    body: Body | None = None,
+    around: Around | None = None,
 ) -> dg.AssetsDefinition:
-    """``specs``: transformed and quarantine. Both come from one step, or neither does. ``body``: the
-    step's function when it is not ours."""
-    transformed, quarantine = (spec.key for spec in specs)
+    """``specs``: transformed and quarantine. Both come from one step, or neither does. ``around`` gets the
+    step's name and function, and gives the function that takes its place."""
+    transformed, quarantine = specs
+    name = f"{lane.identifier}__run"
+    step = dg.multi_asset(name=name, specs=list(specs), can_subset=False)
 
     def run(context: dg.AssetExecutionContext, loom_options: LoomOptions) -> Iterator[Any]:
-        tell = Teller(context, transformed, listen)
         options = loom_options.run_options()
-        yield from run_pipeline(
-            context, lane.name, (transformed, quarantine), options, runs=runs, listen=tell, journal=journal
-        )
 
-    step = dg.multi_asset(name=f"{lane.identifier}__run", specs=list(specs), can_subset=False)
-    return step(body or run)
+        def work(tell: Listener, stop: "Stop") -> "Outcome":
+            outcome = runs.run(lane.name, options, listen=tell, stop=stop, dagster_run_id=context.run.run_id)
+            journal.outcomes[lane.name] = outcome
+            return outcome
 
+        try:
+            outcome = run_in_thread(work, Teller(context, transformed.key, listen))
+        except LoomError as error:
+            journal.errors[lane.name] = error
+            raise failure_of_error(error) from error
+        if outcome.trial:
+            yield dg.AssetObservation(
+                transformed.key, description="a trial run", metadata=transformed_metadata(outcome)
+            )
+            context.log.info(f"{lane.name}: a trial; nothing is published, what depends on it is skipped")
+        elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
+            version = dg.DataVersion(outcome.data_version) if outcome.data_version else None
+            yield dg.MaterializeResult(
+                transformed.key, metadata=transformed_metadata(outcome), data_version=version
+            )
+            yield dg.MaterializeResult(quarantine.key, metadata=quarantine_metadata(outcome))
+        if failure := failure_of(outcome):
+            raise failure
 
-def run_pipeline(
-    context: dg.AssetExecutionContext,
-    name: str,
-    keys: tuple[dg.AssetKey, dg.AssetKey],
-    options: RunOptions,
-    *,
-    runs: "Runs",
-    listen: Listener,
-    journal: Journal,
-) -> Iterator[Any]:
-    """Run a pipeline and tell Dagster of it. ``keys``: of transformed and quarantine."""
-    transformed, quarantine = keys
-
-    def work(tell: Listener, stop: "Stop") -> "Outcome":
-        outcome = runs.run(name, options, listen=tell, stop=stop, dagster_run_id=context.run.run_id)
-        journal.outcomes[name] = outcome
-        return outcome
-
-    try:
-        outcome = run_in_thread(work, listen)
-    except LoomError as error:
-        journal.errors[name] = error
-        raise failure_of_error(error) from error
-    if outcome.trial:
-        yield dg.AssetObservation(
-            transformed, description="a trial run", metadata=transformed_metadata(outcome)
-        )
-        context.log.info(f"{name}: a trial; nothing is published, what depends on it is skipped")
-    elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
-        version = dg.DataVersion(outcome.data_version) if outcome.data_version else None
-        yield dg.MaterializeResult(transformed, metadata=transformed_metadata(outcome), data_version=version)
-        yield dg.MaterializeResult(quarantine, metadata=quarantine_metadata(outcome))
-    if failure := failure_of(outcome):
-        raise failure
+    return step(run if around is None else around(name, run))
 
 
 def failure_of(outcome: "Outcome") -> dg.Failure | None:
