@@ -52,7 +52,8 @@ class Settings:
     be down before the rest of a run is deferred. ``monthly_budget``: the most that all pipelines
     together may spend in a month (UTC), in USD. ``prices``: of models that the price file does not know.
     ``limits``: of all pipelines together, by the name of a model (`openai/gpt-4o-mini`) or a provider (`openai`).
-    ``connections``: databases by name. ``ledger``: a schema of one of them, ``postgres://CONNECTION/SCHEMA``, or from
+    ``connections``: databases by name. ``dagster_storage``: the connection that keeps Dagster's own tables; None: files
+    in ``state``. ``ledger``: a schema of one of them, ``postgres://CONNECTION/SCHEMA``, or from
     the environment a whole URL; None: a file in ``state``.
     """
 
@@ -70,6 +71,7 @@ class Settings:
     limits: Mapping[str, ModelLimits] = field(default_factory=dict)
     connections: Mapping[str, Connection] = field(default_factory=dict)
     ledger: str | None = field(default=None, repr=False)  # may hold a password
+    dagster_storage: str | None = field(default=None, repr=False)  # likewise
 
     @property
     def state_dir(self) -> Path:
@@ -127,7 +129,8 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     table = dict(_table(root) or {})
     known = {f.name: f for f in fields(Settings) if f.name != "root"}
     _check_names(table, known, "[tool.loom]")
-    _refuse_password(table.get("ledger"))
+    for name in ("ledger", "dagster_storage"):
+        _refuse_password(name, table.get(name))
     for name in known.keys() - {"connections", "limits", "prices"}:
         if value := environ.get(f"LOOM_{name.upper()}"):
             table[name] = value
@@ -136,13 +139,13 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     return Settings(root=root, connections=connections, **values)
 
 
-def _refuse_password(ledger: Any) -> None:
-    if isinstance(ledger, str) and (Connection(name="", url=ledger).secrets or "password=" in ledger):
+def _refuse_password(name: str, url: Any) -> None:
+    if isinstance(url, str) and (Connection(name="", url=url).secrets or "password=" in url):
         raise Misconfigured(
             "a password stands in pyproject.toml",
-            where="[tool.loom] ledger",
+            where=f"[tool.loom] {name}",
             why="files are committed and shared",
-            fix="name a connection, postgres://CONNECTION, or set LOOM_LEDGER to the whole URL",
+            fix=f"name a connection, postgres://CONNECTION, or set LOOM_{name.upper()} to the whole URL",
         )
 
 

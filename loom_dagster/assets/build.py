@@ -21,10 +21,9 @@ from loom_dagster.assets.io_manager import IO_MANAGER_KEY, LoomIOManager
 from loom_dagster.assets.jobs import jobs_of
 from loom_dagster.assets.journal import Journal
 from loom_dagster.assets.loaded import loaded_asset
-from loom_dagster.assets.op import Body, pipeline_op
+from loom_dagster.assets.op import Around, pipeline_op
 from loom_dagster.assets.options import OPTIONS_KEY, LoomOptions
 from loom_dagster.assets.partitions import mapping_of, partitioning_of, partitions_definition
-from loom_dagster.assets.resource import LOOM_KEY, loom_resource
 from loom_dagster.assets.translator import LoomTranslator
 from loom_dagster.events import Listener, ignore
 
@@ -63,10 +62,10 @@ def definitions_of(
     *,
     listen: Listener,
     journal: Journal,
-    body: Body | None = None,
+    around: Around | None = None,
 ) -> dg.Definitions:
-    """Definitions for an opened project. ``journal`` is told what becomes of each run; ``body`` is the
-    function of the runs' steps when it is somebody else's."""
+    """Definitions for an opened project. ``journal`` is told what becomes of each run; ``around`` puts
+    functions of somebody else's around the steps of the runs."""
     assets: list[dg.AssetSpec | dg.AssetsDefinition] = []
     checks: list[dg.AssetChecksDefinition] = []
     nodes: dict[dg.AssetKey, Node] = {}
@@ -88,7 +87,7 @@ def definitions_of(
     for lane in graph.lanes:
         reads = [lane.reads] if lane.reads is not None else []
         tables = spec(lane.transformed, reads), spec(lane.quarantine, reads)
-        assets.append(pipeline_op(lane, tables, runs=runs, listen=listen, journal=journal, body=body))
+        assets.append(pipeline_op(lane, tables, runs=runs, listen=listen, journal=journal, around=around))
         checks.append(pipeline_checks(lane, tables[0].key, runs=runs, translator=translator))
         assets.append(loaded_asset(lane, spec(lane.loaded, [lane.transformed]), runs=runs, journal=journal))
     return dg.Definitions(
@@ -97,7 +96,6 @@ def definitions_of(
         jobs=jobs_of(graph.lanes, translator),
         resources={
             IO_MANAGER_KEY: LoomIOManager(runs, nodes),
-            LOOM_KEY: loom_resource(runs, nodes),
             OPTIONS_KEY: LoomOptions(),
         },
         # a process a step would spend seconds on imports

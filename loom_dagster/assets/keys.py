@@ -14,16 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from loom_dagster.spec.places import PIPELINE_SCHEME, same_place
+from loom_dagster.spec.places import DATABASES, PIPELINE_SCHEME, place_of, same_place
 
 __all__ = ["Address", "Keys", "address", "identifier", "pipeline_address", "segment", "tag_value"]
 
-DATABASES = frozenset(
-    {
-        "bigquery", "clickhouse", "databricks", "db", "duckdb", "mariadb", "mssql", "mysql", "oracle",
-        "postgres", "postgresql", "redshift", "snowflake", "sqlite", "trino",
-    }
-)  # fmt: skip
 FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl",
            ".parquet": "parquet", ".pq": "parquet"}  # fmt: skip
 
@@ -77,7 +71,7 @@ def address(text: str, *, root: Path, table: str, file_format: str | None = None
     scheme = match[1].lower() if match else "file"
     if text.startswith(PIPELINE_SCHEME):
         return pipeline_address(text.removeprefix(PIPELINE_SCHEME))
-    identity = same_place(text, root)
+    identity = place_of(text, root, table)
     if match is None or scheme == "file":
         return _local(identity, root, file_format)
     rest = match[2]
@@ -90,7 +84,7 @@ def address(text: str, *, root: Path, table: str, file_format: str | None = None
     uri = f"{scheme}://{rest}"
     if family in DATABASES:
         if len(parts) < 2:
-            parts, identity = [*parts, table], f"{identity}/{table}"
+            parts = [*parts, table]
         return Address(
             identity=identity,
             segments=tuple(map(segment, parts)),

@@ -11,6 +11,7 @@ trial                an observation instead of a materialization; what depends o
 A step of several partitions runs each of them; one that fails does not stop the others.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
     from loom_dagster.assets.runs import Runs
     from loom_dagster.pipeline import Outcome, Stop
 
-__all__ = ["Body", "failure_of", "failure_of_error", "pipeline_op", "run_pipeline"]
+__all__ = ["Around", "Step", "failure_of", "failure_of_error", "pipeline_op"]
 
-Body = Callable[..., Iterator[Any]]
+Step = Callable[[dg.AssetExecutionContext, LoomOptions], Iterator[Any]]
+Around = Callable[[str, Step], Callable[..., Any]]
 
 
 def pipeline_op(
@@ -44,81 +46,74 @@ def pipeline_op(
     runs: "Runs",
     listen: Listener,
     journal: Journal,
-    body: Body | None = None,
+    around: Around | None = None,
 ) -> dg.AssetsDefinition:
-    """``specs``: transformed and quarantine. Both come from one step, or neither does. ``body``: the
-    step's function when it is not ours."""
+    """``specs``: transformed and quarantine. Both come from one step, or neither does. ``around`` gets the
+    step's name and function, and gives the function that takes its place."""
     transformed, quarantine = (spec.key for spec in specs)
+    name, definition = f"{lane.identifier}__run", specs[0].partitions_def
+    step = dg.multi_asset(
+        name=name, specs=list(specs), can_subset=False, backfill_policy=BACKFILL if definition else None
+    )
 
     def run(context: dg.AssetExecutionContext, loom_options: LoomOptions) -> Iterator[Any]:
-        tell = Teller(context, transformed, listen)
-        options = loom_options.run_options()
-        yield from run_pipeline(
-            context, lane.name, (transformed, quarantine), options, runs=runs, listen=tell, journal=journal
+        keys = asked_keys(definition, context.run.tags)
+        if not keys:
+            raise without_partition(lane.name)
+        one = functools.partial(
+            _run_one, context, lane.name, loom_options.run_options(), runs=runs, journal=journal
         )
+        tell = Teller(context, transformed, listen)
+        done: list[Made] = []
+        failed: dict[str, dg.Failure] = {}
+        for key in keys:
+            try:
+                outcome = one(key, tell)
+            except dg.Failure as failure:
+                failed[key] = failure
+                continue
+            if outcome.trial:
+                yield _trial(transformed, key, outcome)
+                context.log.info(f"{lane.name}: a trial; nothing is published, what depends on it is skipped")
+            elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
+                done += _made((transformed, quarantine), key, outcome)
+            if broken := failure_of(outcome):
+                failed[key] = broken
+        yield from told(context, keys, done)
+        if failed:
+            raise together(failed, len(keys))
 
-    step = dg.multi_asset(
-        name=f"{lane.identifier}__run",
-        specs=list(specs),
-        can_subset=False,
-        backfill_policy=BACKFILL if specs[0].partitions_def else None,
-    )
-    return step(body or run)
+    return step(run if around is None else around(name, run))
 
 
-def run_pipeline(
+def _run_one(
     context: dg.AssetExecutionContext,
     name: str,
-    assets: tuple[dg.AssetKey, dg.AssetKey],
     options: RunOptions,
+    key: str,
+    listen: Listener,
     *,
     runs: "Runs",
-    listen: Listener,
     journal: Journal,
-) -> Iterator[Any]:
-    """Run a pipeline, or those of its partitions that the step is of, and tell Dagster of it. ``assets``: transformed
-    and quarantine."""
-    transformed = assets[0]
-    keys = asked_keys(context.assets_def.specs_by_key[transformed].partitions_def, context.run.tags)
-    if not keys:
-        raise without_partition(name)
+) -> "Outcome":
+    """The pipeline, or its partition ``key``. Raises dagster.Failure for an error that was raised on purpose."""
 
-    def one(key: str) -> "Outcome":
-        def work(tell: Listener, stop: "Stop") -> "Outcome":
-            run_id = context.run.run_id
-            outcome = runs.run(name, options, listen=tell, stop=stop, dagster_run_id=run_id, **of(key))
-            journal.outcomes[name] = outcome
-            return outcome
+    def work(tell: Listener, stop: "Stop") -> "Outcome":
+        run_id = context.run.run_id
+        outcome = runs.run(name, options, listen=tell, stop=stop, dagster_run_id=run_id, **of(key))
+        journal.outcomes[name] = outcome
+        return outcome
 
-        try:
-            return run_in_thread(work, listen)
-        except LoomError as error:
-            journal.errors[name] = error
-            raise failure_of_error(error) from error
+    try:
+        return run_in_thread(work, listen)
+    except LoomError as error:
+        journal.errors[name] = error
+        raise failure_of_error(error) from error
 
-    done: list[Made] = []
-    failed: dict[str, dg.Failure] = {}
-    for key in keys:
-        try:
-            outcome = one(key)
-        except dg.Failure as failure:
-            failed[key] = failure
-            continue
-        if outcome.trial:
-            yield dg.AssetObservation(
-                transformed,
-                description="a trial run",
-                metadata=transformed_metadata(outcome),
-                partition=key or None,
-            )
-            context.log.info(f"{name}: a trial; nothing is published, what depends on it is skipped")
-        elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
-            done += _made(assets, key, outcome)
-        if broken := failure_of(outcome):
-            failed[key] = broken
-    yield from told(context, keys, done)
-    if failed:
-        raise together(failed, len(keys))
+
+def _trial(asset: dg.AssetKey, key: str, outcome: "Outcome") -> dg.AssetObservation:
+    metadata = transformed_metadata(outcome)
+    return dg.AssetObservation(asset, description="a trial run", metadata=metadata, partition=key or None)
 
 
 def _made(assets: tuple[dg.AssetKey, dg.AssetKey], key: str, outcome: "Outcome") -> list[Made]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from loom_dagster.assets.home import dagster_home
+from loom_dagster.assets.home import dagster_environ, instance_of
 from loom_dagster.settings import load_settings
 
 __all__ = ["ui_command"]
@@ -17,13 +18,26 @@ _QUIET = "ignore:Function `dev_command` is superseded"
 
 
 def ui_command(
-    root: Path, *, host: str = "127.0.0.1", port: int = 3000, environ: Mapping[str, str] = os.environ
+    root: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 3000,
+    storage: str | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> tuple[list[str], dict[str, str]]:
     """(argv, environment) to run in ``root``: webserver and daemon, in the home that `loom run` writes to.
+    ``storage`` in the place of the setting ``dagster_storage``.
 
-    The project's own definitions.py if there is one; else only its pipelines.
+    The project's own definitions.py if there is one; else only its pipelines. Raises Misconfigured when
+    the storage cannot be reached.
     """
-    home = dagster_home(load_settings(root, environ), environ)
+    settings = load_settings(root, environ)
+    if storage is not None:
+        settings = replace(settings, dagster_storage=storage)
+    needed = dagster_environ(settings, environ)
+    if settings.dagster_storage is not None:
+        with instance_of(settings, environ):  # makes its tables, or says in a line why it cannot
+            pass
     own = root / "definitions.py"
     location = ["-f", str(own)] if own.exists() else ["-m", "loom_dagster.assets.location"]
     argv = [
@@ -41,4 +55,4 @@ def ui_command(
         "-p",
         str(port),
     ]
-    return argv, {**environ, "DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    return argv, {**environ, **needed, "DAGSTER_DISABLE_TELEMETRY": "1"}

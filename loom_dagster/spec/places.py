@@ -6,9 +6,24 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["PIPELINE_SCHEME", "in_partition", "is_stream", "names_partition", "same_place", "upstream_name"]
+__all__ = [
+    "DATABASES",
+    "PIPELINE_SCHEME",
+    "in_partition",
+    "is_stream",
+    "names_partition",
+    "place_of",
+    "same_place",
+    "upstream_name",
+]
 
 PIPELINE_SCHEME = "pipeline://"
+DATABASES = frozenset(
+    {
+        "bigquery", "clickhouse", "databricks", "db", "duckdb", "mariadb", "mssql", "mysql", "oracle",
+        "postgres", "postgresql", "redshift", "snowflake", "sqlite", "trino",
+    }
+)  # fmt: skip
 STREAM_SCHEMES = ("redis://", "kafka://")
 
 _PARTITION = re.compile(r"\{\{\s*partition\s*\}\}")
@@ -25,6 +40,16 @@ def same_place(uri: str, root: Path) -> str:
         local = uri if match is None else match[2]
         return Path(os.path.normpath(root / local)).as_posix()
     return f"{match[1].lower()}://{re.sub('/+', '/', match[2]).rstrip('/')}"
+
+
+def place_of(uri: str, root: Path, table: str) -> str:
+    """As ``same_place``, with the ``table`` that is meant where a database's URL names a connection only."""
+    place = same_place(uri, root)
+    scheme, found, rest = place.partition("://")
+    if not found or scheme.partition("+")[0] not in DATABASES:
+        return place
+    parts = [part for part in rest.partition("?")[0].split("/") if part not in {"", "."}]
+    return f"{place}/{table}" if len(parts) < 2 else place
 
 
 def upstream_name(source: str) -> str | None:

@@ -16,7 +16,7 @@ from loom_dagster.errors import Misconfigured, Problem
 from loom_dagster.settings import Settings
 from loom_dagster.spec.findings import nearest, refusal
 from loom_dagster.spec.pipeline_file import PipelineFile, read_pipeline
-from loom_dagster.spec.places import same_place, upstream_name
+from loom_dagster.spec.places import place_of, upstream_name
 
 __all__ = ["Project", "load_project"]
 
@@ -68,7 +68,7 @@ class Project:
 
     def upstream(self, name: str) -> tuple[str, ...]:
         """The pipelines whose result ``name`` reads: by ``pipeline://``, or where they load to."""
-        return _upstream(name, self.files, self.settings.root)
+        return _edges(self.files, self.settings.root)[name]
 
 
 def load_project(settings: Settings) -> Project:
@@ -94,7 +94,7 @@ def load_project(settings: Settings) -> Project:
     same = _set_aside(
         {f.path: f for f in by_name.values()},
         broken,
-        lambda f: same_place(f.spec.load.destination, root),
+        lambda f: place_of(f.spec.load.destination, root, f.spec.name),
         _same_destination,
     )
     by_name = {file.spec.name: file for file in same}
@@ -159,16 +159,16 @@ def _same_destination(file: PipelineFile, other: PipelineFile) -> Problem:
     )
 
 
-def _upstream(name: str, files: Mapping[str, PipelineFile], root: Path) -> tuple[str, ...]:
-    source = files[name].spec.extract.source
-    if (named := upstream_name(source)) is not None:
-        return (named,)
-    place = same_place(source, root)
-    return tuple(
-        other
-        for other, file in files.items()
-        if other != name and same_place(file.spec.load.destination, root) == place
-    )
+def _edges(files: Mapping[str, PipelineFile], root: Path) -> dict[str, tuple[str, ...]]:
+    """Each pipeline with those that it reads."""
+    makers = {place_of(f.spec.load.destination, root, name): name for name, f in files.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    for name, file in files.items():
+        source = file.spec.extract.source
+        maker = upstream_name(source) or makers.get(place_of(source, root, name))
+        own = maker == name and upstream_name(source) is None  # a pipeline may enrich its own table
+        found[name] = () if maker is None or own else (maker,)
+    return found
 
 
 def _missing_upstream(
@@ -209,7 +209,7 @@ def _misaligned(files: Mapping[str, PipelineFile]) -> Iterable[tuple[str, Proble
 
 def _cycles(files: Mapping[str, PipelineFile], root: Path) -> Iterable[tuple[str, Problem]]:
     """A problem for each pipeline of each cycle; cycles are taken out one by one until none is left."""
-    edges = {name: [u for u in _upstream(name, files, root) if u in files] for name in files}
+    edges = {name: [u for u in read if u in files] for name, read in _edges(files, root).items()}
     while True:
         cycle = _one_cycle(edges)
         if cycle is None:

@@ -117,3 +117,22 @@ def test_pipelines_that_read_each_other_in_a_circle_are_refused(project):
     )
     assert list(loaded.files) == ["e"]
     assert all("in a circle" in loaded.problems_of(name)[0].what for name in "abcd")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "c"),
+    [
+        (("out/c.csv", "out/a.csv"), ("./out//a.csv", "out/b.csv"), ("out/x/../b.csv", "out/c.csv")),
+        (("pipeline://c", "out/a.csv"), ("out/a.csv", "s3://lake/b.csv"), ("S3://lake//b.csv", "out/c.csv")),
+        (("postgres://db/c", "postgres://db"), ("postgres://db/a", "postgres://db"), ("postgres://db/b", "postgres://db")),
+    ],
+    ids=["files", "mixed", "tables that are called like their pipeline"],
+)  # fmt: skip
+def test_a_circle_through_destinations_is_named_in_full(project, a, b, c):
+    found = project(a=("a", *a), b=("b", *b), c=("c", *c))
+    assert set(found.broken) == {"a", "b", "c"}
+    for name in ("a", "b", "c"):
+        [said] = [str(p) for p in found.problems_of(name)]
+        assert "pipelines read each other in a circle:" in said
+        assert all(f"`{each}`" in said for each in ("a", "b", "c"))
+        assert f"pipelines/{name}.yaml:" in said
