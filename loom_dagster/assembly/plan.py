@@ -103,6 +103,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         increment=ready.start.increment or materials.increment,
         monitoring=spec.monitoring,
         again=materials.samples is not None,
+        series=bool(spec.extract.partitions and spec.extract.partitions.every),
         reached=lambda: _reached(ready, parts.source, materials),
         gone=functools.partial(_gone, ready, materials),
     )
