@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from loom_dagster.assembly.fallbacks import chosen_fallback, fallback_values
 from loom_dagster.assembly.models import Models
-from loom_dagster.assembly.pieces import partitioning_of
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured
@@ -20,7 +19,6 @@ from loom_dagster.evaluate import build_panel
 from loom_dagster.extract import Source
 from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Shares
 from loom_dagster.ledger import RunHandle, VersionRow
-from loom_dagster.partitions import Calendar
 from loom_dagster.pipeline import OnFailure, Pace, Plan, Room, Route
 from loom_dagster.prompts import Prompt
 from loom_dagster.records import Batch, digest
@@ -106,7 +104,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         increment=ready.start.increment or materials.increment,
         monitoring=spec.monitoring,
         again=materials.samples is not None,
-        series=isinstance(partitioning_of(spec), Calendar),
+        series=bool(spec.extract.partitions and spec.extract.partitions.every),
         reached=lambda: _reached(ready, parts.source, materials),
         gone=functools.partial(_gone, ready, materials),
     )

@@ -82,4 +82,8 @@ def _past(connection: Connection, ids: Sequence[str]) -> list[PastRun]:
     query = select(evaluations.c.run_id, *columns).where(evaluations.c.run_id.in_(ids))
     for found in connection.execute(query).mappings():
         scores[found["run_id"]].append({name: found[name] for name in _SCORES})
-    return [PastRun(run_id=i, metrics=metrics[i], scores=tuple(scores[i])) for i in ids]
+    named = select(snapshots.c.run_id, snapshots.c.data_version).where(snapshots.c.run_id.in_(ids))
+    versions = {row.run_id: row.data_version for row in connection.execute(named)}
+    return [
+        PastRun(run_id=i, data_version=versions[i], metrics=metrics[i], scores=tuple(scores[i])) for i in ids
+    ]

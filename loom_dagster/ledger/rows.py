@@ -95,6 +95,7 @@ class PastRun:
     """What a run came to, in numbers. ``scores``: of each evaluator its name, type, passed, failed, errors, mean, std."""
 
     run_id: str
+    data_version: str
     metrics: Mapping[str, float]
     scores: Sequence[Mapping[str, Any]] = ()
 

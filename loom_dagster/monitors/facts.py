@@ -52,7 +52,8 @@ class Budget:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """One run. ``paid_records`` are those of which every answer was paid for in it, for ``paid_cost`` USD; answers from
-    the store make no record cheaper. ``scores`` by evaluator; ``failed``: monitors that it did not pass."""
+    the store make no record cheaper. ``scores`` by evaluator; ``failed``: monitors that it did not pass; ``data_version``: equal for runs that
+    gave the same records the same answers."""
 
     extracted: int = 0
     quarantined: int = 0
@@ -66,6 +67,7 @@ class Facts:
     budgets: Sequence[Budget] = ()
     used_up: str | None = None
     failed: frozenset[str] = frozenset()
+    data_version: str | None = None
 
     @classmethod
     def of(
@@ -75,6 +77,7 @@ class Facts:
         *,
         budgets: Sequence[Budget] = (),
         used_up: str | None = None,
+        data_version: str | None = None,
     ) -> Facts:
         """From what is kept of a run. ``used_up``: the budget that stopped it."""
         number = {name: metrics.get(name, 0.0) for name in METRICS}
@@ -101,5 +104,6 @@ class Facts:
             },
             budgets=budgets,
             used_up=used_up,
+            data_version=data_version,
             failed=frozenset(n.removeprefix(_FAILED) for n in metrics if n.startswith(_FAILED)),
         )

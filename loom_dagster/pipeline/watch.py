@@ -90,7 +90,7 @@ def watch(plan: Plan, handle: RunHandle, numbers: Numbers, ledger: Ledger) -> tu
         if plan.monitoring.compares
         else []
     )
-    history = [Facts.of(run.metrics, run.scores) for run in past]
+    history = [Facts.of(run.metrics, run.scores, data_version=run.data_version) for run in past]
     results = judge(plan.monitoring, numbers.facts(), history)
     if plan.trial:
         results = [replace(result, severity="warn", blocking=False) for result in results]

@@ -280,6 +280,25 @@ def test_a_held_batch_stops_the_stream_and_its_messages_come_again_until_it_is_r
     assert model.stats()["paid"] == paid  # not one answer was paid for again
 
 
+def test_a_batch_that_a_monitor_holds_stops_the_stream_even_where_what_passes_is_loaded(shop, model):
+    evaluate = {
+        "evaluators": [{"name": "sure", "type": "regex", "field": "sentiment", "pattern": "negative"}],
+        "on_batch_failure": "load_passed",
+    }
+    rejections = {"max_rate": 0.5, "blocking": True}
+    shop.pipeline(server=model, evaluate=evaluate, monitoring={"rejection_rate": rejections})
+    shop.send(*range(10))
+    model.change(labels={f"review number {n}": "negative" if n < 4 else "positive" for n in range(10)})
+    held, end = shop.stream("--until-empty", code=1)
+    assert held["batch"]["status"] == "held" and not held["batch"]["acknowledged"]
+    assert "rejection_rate: 6 of 10 records are in quarantine (60% > 50%)" in end["why"]
+    assert shop.waiting() == 10
+    shop.pipeline(server=model, evaluate=evaluate, monitoring={"rejection_rate": 0.5})
+    told = shop.project.loom("stream", "classify", "--until-empty")
+    assert (told.code, shop.waiting()) == (0, 0)
+    assert "rejection_rate: 6 of 10" in " ".join((told.out + told.err).split())
+
+
 def test_what_was_run_and_could_not_be_loaded_is_loaded_by_the_next_start_without_a_run(shop, model):
     shop.pipeline(server=model, transform={"cache": {"enabled": False}})
     shop.send(*range(5))

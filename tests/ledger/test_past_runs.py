@@ -26,7 +26,7 @@ def test_a_past_run_brings_its_numbers_and_its_scores(ledger, finished):
     run = finished(metrics=REAL, evaluations=[SCORE])
     [past] = ledger.past_runs.before("reviews", "", LAST)
     kept = {k: v for k, v in SCORE.items() if k not in ("threshold", "min", "max", "histogram")}
-    assert past == PastRun(run_id=run.run_id, metrics=REAL, scores=(kept,))
+    assert past == PastRun(run_id=run.run_id, data_version="v", metrics=REAL, scores=(kept,))
 
 
 def test_they_are_those_before_it_newest_first_and_no_more_than_are_wanted(finished, ids):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -57,6 +58,15 @@ def test_small_runs_are_no_history_either(run):
 def test_a_small_run_whose_scores_happen_to_be_equal_is_not_sure_of_itself(run):
     history = [run(m, n=10, std=0.3) for m in (0.80, 0.81, 0.79, 0.80, 0.80)]
     assert degraded(run(0.60, n=10, std=0.0), history).passed
+
+
+def test_the_same_records_with_the_same_answers_are_one_run_however_often_they_are_run(run):
+    again = [replace(run(0.8), data_version="same")] * 20
+    found = degraded(run(0.6), again)
+    assert found.passed
+    assert "not enough history, 1 of 5 runs" in found.reason
+    others = [replace(run(0.8), data_version=f"v{i}") for i in range(4)]
+    assert not degraded(run(0.6), [*again, *others]).passed
 
 
 def test_a_floor_needs_no_history(run):
