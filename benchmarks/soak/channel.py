@@ -54,9 +54,9 @@ class Channel:
                 if self._stopped.wait(period * 2 / 3):
                     return
                 began = time.monotonic()
-                self._fail(way)
+                self.fail(way)
                 over = self._stopped.wait(period / 3)
-                self._fail(None)
+                self.fail(None)
                 self.seconds_down += time.monotonic() - began
                 if over:
                     return
@@ -76,7 +76,7 @@ class Channel:
         self.heal()
         self._close()
 
-    def _fail(self, way: str | None) -> None:
+    def fail(self, way: str | None) -> None:
         self._way = way
         if way == "away":
             self._close()

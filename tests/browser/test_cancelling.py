@@ -130,7 +130,7 @@ def test_a_run_that_is_forced_to_end_keeps_what_is_in_flight_all_the_same(
     check_complete(project, "forced")
 
 
-def test_a_run_whose_process_is_gone_can_be_canceled_and_only_what_was_in_flight_is_paid_again(
+def test_a_run_whose_process_is_killed_fails_and_only_what_was_in_flight_is_paid_again(
     pages: Pages, project: Project, server: LLMServer
 ) -> None:
     before = server.stats()
@@ -139,8 +139,7 @@ def test_a_run_whose_process_is_gone_can_be_canceled_and_only_what_was_in_flight
     until_half(server, before["paid"])
     os.kill(pages.ui.worker(run), signal.SIGKILL)
     server.change(hold=False)
-    pages.terminate(force=True)
-    pages.ends("Canceled")
+    pages.ends("Failure")
     pages.run(run)
     pages.execute_again()
     pages.ends("Success")

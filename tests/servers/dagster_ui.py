@@ -74,11 +74,14 @@ class DagsterUI:
                 preexec_fn=_by_itself,
             )
         end = time.monotonic() + _PATIENCE
-        while not self._serves():
-            if self._leader.poll() is not None or time.monotonic() > end:
-                self.kill()
-                raise RuntimeError(self.log.read_text(errors="replace")[-4000:])
-            time.sleep(0.2)
+        try:
+            while not self._serves():
+                if self._until_it_ended(0.0) or time.monotonic() > end:
+                    raise RuntimeError(self.log.read_text(errors="replace")[-4000:])
+                time.sleep(0.2)
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def stop(self) -> None:
