@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: demo test ui check bench lock clean help
+.PHONY: demo test ui check bench soak pictures lock clean help
 export PYTHON
 
 BIN := .venv/bin
@@ -36,6 +36,12 @@ check: $(TOOLS) ## Lint, types, import directions, generated docs
 bench: $(RUNTIME) ## Measure side by side, a few minutes (ARGS="must-hold --repeats 3" for more)
 	@$(BIN)/python -m benchmarks.compare $(if $(ARGS),$(ARGS),$(SHORT))
 
+soak: $(TOOLS) ## Half an hour of arrivals, kills and outages, and then the books (ARGS="--minutes 3")
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
+pictures: $(TOOLS) ## Take the pictures of docs/images anew; needs chromium
+	@$(BIN)/python -m docs.pictures
+
 lock: $(TOOLS) ## Resolve pyproject.toml anew into the two locks
 	@$(BIN)/python .ci/lock.py
 
@@ -43,7 +49,7 @@ clean: ## Remove .venv, .loom and everything that was made
 	rm -rf .venv .loom data/out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(RUNTIME): requirements.lock pyproject.toml
 	@.ci/venv requirements.lock

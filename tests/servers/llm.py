@@ -29,14 +29,14 @@ What it answers, in this order:
 ``mode``: "random" (each attempt of a request is drawn anew; the same seed gives the same draws) or "sticky" (a request that
 fails always fails). ``poison``: {text: fault}, for every request whose body holds the text. ``script``: fault names, one per request in order ("ok" = none), before ``faults`` apply.
 ``cap``: a request beyond that many in flight gets 429 at once. ``retry_after``: header on 429 and 503. ``headers``: more headers, on 200 and errors. ``key``: the bearer token that is needed.
-``status``: every request gets it (an outage). ``record``: keep the last 1000 request bodies in ``server.requests``.
+``status``: every request gets it (an outage). ``hold``: answers wait until it is false again. ``record``: keep the last 1000 request bodies in ``server.requests``.
 
 GET /stats: requests, paid (200 answers delivered whole, HTML and cut ones excluded), repeated (a body paid more than once: each
 time after the first), input_tokens and output_tokens (of the paid ones), refused (by the cap), in_flight, max_in_flight,
 busy_seconds (in flight, summed over time), by_status, by_fault, unknown (texts without a label), cpu_seconds (of this process),
 first_request (with a text for ``find``) and last_answer (time.monotonic(), one clock for all processes of a machine; or None).
 GET /repeats: for each repeated answer, when the one before it was delivered.
-POST /control with JSON changes latency, jitter, faults, status, cap, script, poison, mode, retry_after while it runs;
+POST /control with JSON changes latency, jitter, faults, status, hold, cap, script, poison, mode, retry_after while it runs;
 {"reset": true} starts the counters anew (what was paid is remembered).
 """
 
@@ -101,6 +101,7 @@ class Options:
     mode: str = "random"
     seed: int = 0
     status: int = 0
+    hold: bool = False
     key: str | None = None
     labels: dict[str, str] | None = None
     find: str | None = None
@@ -173,7 +174,7 @@ class LLMServer:
             return json.loads(reply.read())
 
     def change(self, **options: Any) -> None:
-        """Change latency, jitter, faults, script, poison, status, cap, mode or retry_after from now on; or ``reset=True``."""
+        """Change latency, jitter, faults, script, poison, status, hold, cap, mode or retry_after from now on; or ``reset=True``."""
         if self._service is not None:
             self._service.change(options)
             return
@@ -328,6 +329,8 @@ class _Service:
             wait = 3600.0
         if wait and not options.status:
             await asyncio.sleep(wait)
+        while options.hold:  # noqa: ASYNC110 - it may be changed from another thread
+            await asyncio.sleep(0.02)
         if options.status:
             return self._error(str(options.status), request)
         if fault.isdigit() or fault in _ERRORS:
