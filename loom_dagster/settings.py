@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from loom_dagster.channels import Channel, Route, read_channels, read_routes
 from loom_dagster.connections import Connection, read_connections
 from loom_dagster.errors import Misconfigured
 
@@ -53,7 +54,8 @@ class Settings:
     together may spend in a month (UTC), in USD. ``prices``: of models that the price file does not know.
     ``limits``: of all pipelines together, by the name of a model (`openai/gpt-4o-mini`) or a provider (`openai`).
     ``connections``: databases by name. ``ledger``: a schema of one of them, ``postgres://CONNECTION/SCHEMA``, or from
-    the environment a whole URL; None: a file in ``state``.
+    the environment a whole URL; None: a file in ``state``. ``channels``: where alerts can go, by name; ``alerts``:
+    what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links.
     """
 
     root: Path
@@ -70,6 +72,9 @@ class Settings:
     limits: Mapping[str, ModelLimits] = field(default_factory=dict)
     connections: Mapping[str, Connection] = field(default_factory=dict)
     ledger: str | None = field(default=None, repr=False)  # may hold a password
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    alerts: tuple[Route, ...] = ()
+    ui_url: str | None = None
 
     @property
     def state_dir(self) -> Path:
@@ -128,12 +133,14 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     known = {f.name: f for f in fields(Settings) if f.name != "root"}
     _check_names(table, known, "[tool.loom]")
     _refuse_password(table.get("ledger"))
-    for name in known.keys() - {"connections", "limits", "prices"}:
+    for name in known.keys() - {"channels", "connections", "limits", "prices"}:
         if value := environ.get(f"LOOM_{name.upper()}"):
             table[name] = value
     connections = read_connections(table.pop("connections", {}), environ)
+    channels = read_channels(table.pop("channels", {}), environ)
+    alerts = read_routes(table.pop("alerts", []), channels)
     values = {name: _typed(name, value) for name, value in table.items()}
-    return Settings(root=root, connections=connections, **values)
+    return Settings(root=root, connections=connections, channels=channels, alerts=alerts, **values)
 
 
 def _refuse_password(ledger: Any) -> None:

@@ -22,7 +22,6 @@ _KEYS = (
     ("execution",),
     ("monitoring", "latency_sla"),
     ("monitoring", "quality_threshold"),
-    ("monitoring", "alerts"),
 )
 _SCHEMES = frozenset({"bigquery", "databricks", "mongodb", "mssql", "oracle", "redshift", "snowflake"})
 _SCHEME = re.compile(r"^([a-z][a-z0-9]*)(\+[a-z0-9]+)?:", re.IGNORECASE)

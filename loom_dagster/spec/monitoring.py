@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
-from loom_dagster.spec.blocks import Block, Positive, Share, Text
+from loom_dagster.spec.blocks import Block, Names, Positive, Share, Text
 from loom_dagster.spec.spellings import budget_as_mapping
 
 __all__ = ["Alert", "BudgetSpec", "LatencySla", "Monitoring", "QualityThreshold"]
@@ -23,9 +23,12 @@ class QualityThreshold(Block):
 
 
 class Alert(Block):
+    """Who is told when something goes wrong. ``type``: quality_gate, run_failed, run_deferred, load_failed, a monitor's or
+    an evaluator's name, or any. ``threshold`` is a monitor's own. ``channel``: of ``[tool.loom.channels]``, one or several."""
+
     type: str
     threshold: Text | None = None
-    channel: str
+    channel: Names = Field(min_length=1, validation_alias=AliasChoices("channel", "channels"))
 
 
 class BudgetSpec(Block):

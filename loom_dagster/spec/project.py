@@ -98,7 +98,8 @@ def load_project(settings: Settings) -> Project:
         _same_destination,
     )
     by_name = {file.spec.name: file for file in same}
-    for name, problem in [*_missing_upstream(by_name, broken), *_cycles(by_name, root)]:
+    channels = _missing_channels(by_name, settings)
+    for name, problem in [*_missing_upstream(by_name, broken), *_cycles(by_name, root), *channels]:
         broken[name] = (*broken.get(name, ()), problem)
     return Project(
         settings=settings,
@@ -185,6 +186,22 @@ def _missing_upstream(
                     fix=nearest(wanted, known - {name}),
                 ),
             )
+
+
+def _missing_channels(files: Mapping[str, PipelineFile], settings: Settings) -> Iterable[tuple[str, Problem]]:
+    for name, file in files.items():
+        for index, alert in enumerate(file.spec.monitoring.alerts):
+            for channel in alert.channel:
+                if channel not in settings.channels:
+                    yield (
+                        name,
+                        Problem(
+                            what=f"there is no channel `{channel}`",
+                            where=file.where("monitoring", "alerts", index, "channel"),
+                            fix=nearest(channel, settings.channels, others=len(settings.channels) > 1)
+                            or f"declare it: [tool.loom.channels.{channel}]",
+                        ),
+                    )
 
 
 def _cycles(files: Mapping[str, PipelineFile], root: Path) -> Iterable[tuple[str, Problem]]:

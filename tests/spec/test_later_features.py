@@ -24,7 +24,6 @@ DEFAULTS = {
         ({"more": "trigger: {cron: x}"}, "`trigger`"),
         ({"more": "execution: {}"}, "`execution`"),
         ({"more": "monitoring: {latency_sla: {p95: 1}}"}, "`monitoring.latency_sla`"),
-        ({"more": "monitoring: {alerts: []}"}, "`monitoring.alerts`"),
         ({"source": "snowflake://a/b"}, "`snowflake://` in `extract.source`"),
         ({"source": "mssql+pyodbc://a/b"}, "`mssql+pyodbc://` in `extract.source`"),
         ({"destination": "bigquery://x.db"}, "`bigquery://` in `load.destination`"),
