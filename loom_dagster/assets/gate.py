@@ -17,6 +17,7 @@ from loom_dagster.assets.graph import Lane
 from loom_dagster.assets.keys import identifier
 from loom_dagster.assets.metadata import RELEASED_BY_GATE, histogram
 from loom_dagster.assets.translator import GATE, Check, LoomTranslator
+from loom_dagster.release import reaches
 
 if TYPE_CHECKING:
     from loom_dagster.assets.runs import Runs
@@ -127,6 +128,7 @@ def evaluator_result(
     if errors:
         words += f"; {errors} could not be scored"
     metadata: dict[str, Any] = {
+        "snapshot": snapshot.id,
         "records": total,
         "passed": passed,
         "failed": failed,
@@ -136,7 +138,7 @@ def evaluator_result(
         "histogram": dg.MetadataValue.md(histogram(found.get("histogram") or ())),
     }
     metadata |= {k: float(found[k]) for k in ("mean", "std", "min", "max") if found.get(k) is not None}
-    return _result(check, asset, passed / total >= share, words, metadata, blocks=False)
+    return _result(check, asset, reaches(passed, total, share), words, metadata, blocks=False)
 
 
 def _result(

@@ -33,6 +33,7 @@ __all__ = [
     "list_mutes",
     "mute",
     "tell",
+    "tell_of_load",
     "tell_of_run",
     "unmute",
 ]
@@ -64,10 +65,16 @@ def tell_of_run(
     connection: Connection, run_id: str, findings: Findings, *, recovered: str, now: datetime
 ) -> None:
     """What a run says of its own checks, or a person of what it made."""
-    row = connection.execute(select(runs).where(runs.c.run_id == run_id)).one()
+    query = select(runs.c.pipeline, runs.c.partition, runs.c.dagster_run_id)
+    row = connection.execute(query.where(runs.c.run_id == run_id)).one()
     slot, by = (row.pipeline, row.partition), row.dagster_run_id
     findings = replace(findings, failed=[replace(f, dagster_run_id=by) for f in findings.failed])
     tell(connection, slot, findings, run_id=run_id, dagster_run_id=by, recovered=recovered, now=now)
+
+
+def tell_of_load(connection: Connection, run_id: str, now: datetime) -> None:
+    """What a run made is in its destination."""
+    tell_of_run(connection, run_id, Findings(passed=["load_failed"]), recovered="loaded", now=now)
 
 
 def _recover(connection: Connection, slot: tuple[str, str], word: Fault, now: datetime) -> str | None:

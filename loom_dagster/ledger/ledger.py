@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from loom_dagster.clock import Clock, SystemClock
-from loom_dagster.ledger import alerts, history, leases, quarantine, runs, snapshots
+from loom_dagster.ledger import alerts, leases, quarantine, runs, snapshots
 from loom_dagster.ledger.alert_rows import Findings
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.migrations import migrate
@@ -30,6 +30,7 @@ from loom_dagster.ledger.rows import (
 from loom_dagster.ledger.shares import LimitShares
 from loom_dagster.ledger.spend import Stored
 from loom_dagster.ledger.spend_log import SpendLog
+from loom_dagster.ledger.tables import evaluations, run_metrics
 from loom_dagster.ledger.watermarks import Watermarks, advance
 
 __all__ = ["Ledger"]
@@ -50,6 +51,7 @@ class Ledger:
         self._clock = clock or SystemClock()
         self._database = Database(where)
         migrate(self._database, self._clock)
+        self.outbox = Outbox(self._database, self._clock)
 
     def close(self) -> None:
         self._database.close()
@@ -191,22 +193,19 @@ class Ledger:
         return next(iter(self._database.read(lambda c: runs.list_runs(c, run_id=run_id))), None)
 
     def metrics(self, run_id: str) -> dict[str, float]:
-        return self._database.read(lambda c: history.metrics_of(c, run_id))
+        query = select(run_metrics.c.name, run_metrics.c.value).where(run_metrics.c.run_id == run_id)
+        rows = self._database.read(lambda c: c.execute(query.order_by(run_metrics.c.name)).all())
+        return {row.name: row.value for row in rows}
 
     def evaluations(self, run_id: str) -> list[dict[str, Any]]:
         """One mapping per evaluator, with the fields of ScoreSummary."""
-        return self._database.read(lambda c: history.evaluations_of(c, run_id))
+        query = select(evaluations).where(evaluations.c.run_id == run_id).order_by(evaluations.c.name)
+        rows = self._database.read(lambda c: c.execute(query).mappings().all())
+        return [{k: v for k, v in row.items() if k != "run_id"} for row in rows]
 
     def versions(self, kind: str | None = None) -> list[tuple[VersionRow, str]]:
         """Every version seen and the run that saw it first, oldest first."""
-        return self._database.read(lambda c: history.list_versions(c, kind))
-
-    # --- alerts
-
-    @property
-    def outbox(self) -> Outbox:
-        """What is wrong, who is to be told, and how far that has come."""
-        return Outbox(self._database, self._clock)
+        return self._database.read(lambda c: runs.list_versions(c, kind))
 
     # --- limits
 
@@ -256,6 +255,7 @@ class Ledger:
             quarantine.settle_loads(*slot, run_id, {r.record_id for r in refused}, now)
             quarantine.index(*slot, run_id, refused, now=now)
             advance(connection, row, now)
+            alerts.tell_of_load(connection, run_id, now)
 
         self._database.write(work)
 

@@ -45,7 +45,8 @@ class Plan:
     finds the price of a stored answer. ``partition`` is "~trial" for trial runs, which are never released. ``base`` is set when
     records of the quarantine are tried again. An ``increment`` has what is new since the last load;
     ``reached`` says, once the source is read, how far its load brings the pipeline. ``gone`` counts the
-    records of the last release that are not in the source any more, and names some. ``whole``: what ``batches`` does not
+    records of the last release that are not in the source any more, and names some. ``tells`` names the channels that
+    hear of a check that fails; ``skips``: records that fail are skipped. ``whole``: what ``batches`` does not
     hold is gone from the source.
     """
 
@@ -77,6 +78,8 @@ class Plan:
     reached: Callable[[], Watermark | None] = lambda: None
     gone: Callable[[Written], tuple[int, Sequence[str]]] = lambda written: (0, ())
     whole: bool = True
+    tells: Callable[[str], Sequence[str]] = lambda check: ()
+    skips: bool = False
 
     @property
     def evaluators(self) -> list[tuple[str, str, float]]:
