@@ -17,6 +17,7 @@ __all__ = ["Message", "message_of", "plain"]
 
 _LONGEST = 300  # characters of a summary; a channel shows no more of it at once
 _ID = 80
+_COUNTS = ("extracted", "passed", "quarantined", "deferred")
 # controls, line ends, lone surrogates, invisible signs, and what turns the direction of text around
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
@@ -57,7 +58,7 @@ def message_of(row: AlertRow, ui_url: str | None, now: datetime) -> Message:
     if worst := _worst(facts):
         lines.append("Worst records: " + "; ".join(f"{w['id']} ({w['reason']})" for w in worst))
     if counts := facts.get("counts"):
-        lines.append(", ".join(f"{int(n):,} {plain(name, 20)}" for name, n in counts.items()))
+        lines.append(", ".join(f"{int(counts[name]):,} {name}" for name in _COUNTS if name in counts))
     if facts.get("cost") is not None:
         simulated = " (simulated)" if facts.get("simulated") else ""
         lines.append(f"Cost of the run: {dollars(float(facts['cost']))}{simulated}")

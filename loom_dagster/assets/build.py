@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from loom_dagster.assembly import Loom
+from loom_dagster.assets.alerts import alert_sensor
 from loom_dagster.assets.gate import pipeline_checks
 from loom_dagster.assets.graph import Graph, Node, survey
 from loom_dagster.assets.io_manager import IO_MANAGER_KEY, LoomIOManager
@@ -83,6 +84,7 @@ def definitions_of(
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
+        sensors=[alert_sensor(graph, runs, translator)],
         resources={IO_MANAGER_KEY: LoomIOManager(runs, nodes), OPTIONS_KEY: LoomOptions()},
         # a process a step would spend seconds on imports
         executor=dg.in_process_executor,

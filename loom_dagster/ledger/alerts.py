@@ -51,13 +51,14 @@ def tell(
     dagster_run_id: str | None,
     recovered: str,
     now: datetime,
+    past: bool = False,
 ) -> list[str]:
     """Write what is said of the checks of a pipeline and partition (``slot``); ``recovered``: why those that
-    passed did. Gives the ids of the alerts that are new."""
+    passed did. ``past``: what passed then says nothing of what failed since. Gives the ids of the alerts that are new."""
     told = [_keep(connection, slot, "failed", fault, now) for fault in findings.failed]
     for check in sorted(set(findings.passed)):
         word = Fault(check=check, run_id=run_id, dagster_run_id=dagster_run_id, facts={"summary": recovered})
-        told.append(_recover(connection, slot, word, now))
+        told.append(_recover(connection, slot, word, now, past=past))
     return [alert_id for alert_id in told if alert_id]
 
 
@@ -77,15 +78,19 @@ def tell_of_load(connection: Connection, run_id: str, now: datetime) -> None:
     tell_of_run(connection, run_id, Findings(passed=["load_failed"]), recovered="loaded", now=now)
 
 
-def _recover(connection: Connection, slot: tuple[str, str], word: Fault, now: datetime) -> str | None:
+def _recover(
+    connection: Connection, slot: tuple[str, str], word: Fault, now: datetime, *, past: bool
+) -> str | None:
     """Close what is open of a check, and tell so those that were told of it."""
-    still_open = (
+    still_open = [
         alerts.c.pipeline == slot[0],
         alerts.c.partition == slot[1],
         alerts.c.incident == incident_of(*slot, word.check),
         alerts.c.event == "failed",
         alerts.c.resolved_at.is_(None),
-    )
+    ]
+    if past:
+        still_open.append(alerts.c.created_at <= now)
     rows = connection.execute(select(alerts.c.alert_id, alerts.c.created_at).where(*still_open)).all()
     if not rows:
         return None

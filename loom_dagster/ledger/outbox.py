@@ -36,9 +36,11 @@ class Outbox:
         run_id: str,
         dagster_run_id: str | None = None,
         recovered: str = "passed",
+        at: datetime | None = None,
     ) -> list[str]:
-        """For what is not the end of a run. Gives the ids of the alerts that are new."""
-        now, slot = self._clock.now(), (pipeline, partition)
+        """For what is not the end of a run; ``at``: when it happened, if not now. Gives the ids of the alerts that
+        are new."""
+        now, slot = at or self._clock.now(), (pipeline, partition)
         return self._database.write(
             lambda c: alerts.tell(
                 c, slot, findings, run_id=run_id, dagster_run_id=dagster_run_id, recovered=recovered, now=now
