@@ -16,6 +16,7 @@ from loom_dagster.cli.terminal import Terminal
 from loom_dagster.errors import LoomError, Misconfigured
 
 if TYPE_CHECKING:
+    from loom_dagster.assembly import Loom
     from loom_dagster.pipeline import LoadResult
     from loom_dagster.release import Snapshot
 
