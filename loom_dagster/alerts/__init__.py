@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from loom_dagster.alerts.routes import channels_for
+from loom_dagster.alerts.routes import channels_for, routes_of
 
 if TYPE_CHECKING:
     from loom_dagster.alerts.delivery import Delivered, deliver
     from loom_dagster.alerts.message import message_of, plain
     from loom_dagster.alerts.sending import send
 
-__all__ = ["Delivered", "channels_for", "deliver", "message_of", "plain", "send"]
+__all__ = ["Delivered", "channels_for", "deliver", "message_of", "plain", "routes_of", "send"]
 
 _LATE = {
     "Delivered": "delivery",
