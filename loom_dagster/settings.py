@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from loom_dagster.channels import Channel, Route, read_channels, read_routes
 from loom_dagster.connections import Connection, read_connections
 from loom_dagster.errors import Misconfigured
 
@@ -54,7 +55,8 @@ class Settings:
     ``limits``: of all pipelines together, by the name of a model (`openai/gpt-4o-mini`) or a provider (`openai`).
     ``connections``: databases by name. ``dagster_storage``: the connection that keeps Dagster's own tables; None: files
     in ``state``. ``ledger``: a schema of one of them, ``postgres://CONNECTION/SCHEMA``, or from
-    the environment a whole URL; None: a file in ``state``.
+    the environment a whole URL; None: a file in ``state``. ``channels``: where alerts can go, by name; ``alerts``:
+    what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links.
     """
 
     root: Path
@@ -72,6 +74,9 @@ class Settings:
     connections: Mapping[str, Connection] = field(default_factory=dict)
     ledger: str | None = field(default=None, repr=False)  # may hold a password
     dagster_storage: str | None = field(default=None, repr=False)  # likewise
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    alerts: tuple[Route, ...] = ()
+    ui_url: str | None = None
 
     @property
     def state_dir(self) -> Path:
@@ -131,12 +136,14 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     _check_names(table, known, "[tool.loom]")
     for name in ("ledger", "dagster_storage"):
         _refuse_password(name, table.get(name))
-    for name in known.keys() - {"connections", "limits", "prices"}:
+    for name in known.keys() - {"channels", "connections", "limits", "prices"}:
         if value := environ.get(f"LOOM_{name.upper()}"):
             table[name] = value
     connections = read_connections(table.pop("connections", {}), environ)
+    channels = read_channels(table.pop("channels", {}), environ)
+    alerts = read_routes(table.pop("alerts", []), channels)
     values = {name: _typed(name, value) for name, value in table.items()}
-    return Settings(root=root, connections=connections, **values)
+    return Settings(root=root, connections=connections, channels=channels, alerts=alerts, **values)
 
 
 def _refuse_password(name: str, url: Any) -> None:

@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loom_dagster.assembly.alerting import alerting, deliver_alerts
 from loom_dagster.assembly.state import State
 from loom_dagster.errors import LoomError
 from loom_dagster.events import Listener, ignore
 from loom_dagster.settings import RunOptions
 
 if TYPE_CHECKING:
+    from loom_dagster.alerts import Delivered
     from loom_dagster.assembly.prepared import Prepared
     from loom_dagster.assembly.report import Report
     from loom_dagster.ledger import QuarantineEntry, WatermarkRow
@@ -68,7 +70,9 @@ class Loom(State):
         from loom_dagster.assembly.plan import make_plan
         from loom_dagster.pipeline import Stop, run
 
-        with self.scratch() as scratch, self.materials() as materials:
+        trial = options is not None and options.trial
+        told = alerting(self, name, "run_failed", partition=partition, trial=trial, by=dagster_run_id)
+        with told, self.scratch() as scratch, self.materials() as materials:
             plan = make_plan(self.prepared(name, options, scratch, partition=partition), materials)
             outcome = run(
                 plan,
@@ -140,10 +144,12 @@ class Loom(State):
 
         if only is None:
             partition = chosen_partition(self.spec(name), partition, self.clock.now())
-        result = load_released(
-            self.project.pipeline(name), self.settings, self.ledger, self.releases,
-            partition=partition, trial=options is not None and options.trial, only=only,
-        )  # fmt: skip
+        trial = options is not None and options.trial
+        with alerting(self, name, "load_failed", partition=partition, trial=trial):
+            result = load_released(
+                self.project.pipeline(name), self.settings, self.ledger, self.releases,
+                partition=partition, trial=trial, only=only,
+            )  # fmt: skip
         if result.loaded:
             self.publish_quarantine(name)
         return result
@@ -165,6 +171,10 @@ class Loom(State):
         """A human lets the newest held snapshot through. Raises Misconfigured when there is none."""
         self.spec(name)
         return self.releases.release_held(name, partition, why=why, who=who or _whoami())
+
+    def deliver_alerts(self) -> Delivered:
+        """Send the alerts that wait, for half a minute at most; what is left waits for the next call."""
+        return deliver_alerts(self)
 
     def quarantine(
         self, name: str, *, resolved: bool = False, partition: str | None = None

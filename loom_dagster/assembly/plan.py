@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from loom_dagster.alerts import channels_for
 from loom_dagster.assembly.fallbacks import chosen_fallback, fallback_values
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.prepared import Prepared
@@ -107,6 +108,8 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         series=bool(spec.extract.partitions and spec.extract.partitions.every),
         reached=lambda: _reached(ready, parts.source, materials),
         gone=functools.partial(_gone, ready, materials),
+        tells=functools.partial(channels_for, ready.settings, spec),
+        skips=spec.load.on_failure == "skip",
     )
 
 

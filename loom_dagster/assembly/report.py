@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from loom_dagster.alerts import routes_of
 from loom_dagster.assembly.model_problems import models_of
 from loom_dagster.assembly.pieces import said_of
 from loom_dagster.assembly.places import destination_place, source_place
@@ -79,6 +80,7 @@ def report(
         "Destination": [],
         "Budgets": [_ok(f"{dollars(usd)} {_PER[name]}") for name, usd in ready.budgets.limits().items()],
         "Monitors": [_ok(f"{name}: {rule(monitor)}") for name, monitor in spec.monitoring.monitors().items()],
+        "Alerts": _alerts(ready),
     }
     if prompt is not None:
         sections["Prompts"] = [
@@ -119,6 +121,17 @@ def report(
         models=ways,
         problems=tuple(problems),
     )
+
+
+def _alerts(ready: Prepared) -> list[Line]:
+    """Who hears of what; a channel without its secret is a warning here, and no reason not to run."""
+    routes, channels = routes_of(ready.settings, ready.spec), ready.settings.channels
+    lines = [_ok(f"{route.type}: {', '.join(route.channels)}") for route in routes]
+    for name in dict.fromkeys(name for route in routes for name in route.channels):
+        if channels[name].missing is not None:
+            what = f"channel `{name}`: {channels[name].missing} is not in the environment; what waits for it is kept"
+            lines.append(Line(level="warning", text=what))
+    return lines
 
 
 def try_connections(ready: Prepared, settings: Settings) -> list[Problem]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from loom_dagster.assembly import Loom
+from loom_dagster.assets.alerts import alert_sensor
 from loom_dagster.assets.gate import pipeline_checks
 from loom_dagster.assets.graph import Graph, Node, survey
 from loom_dagster.assets.io_manager import IO_MANAGER_KEY, LoomIOManager
@@ -94,6 +95,7 @@ def definitions_of(
         assets=assets,
         asset_checks=checks,
         jobs=jobs_of(graph.lanes, translator),
+        sensors=[alert_sensor(graph, runs, translator)],
         resources={
             IO_MANAGER_KEY: LoomIOManager(runs, nodes),
             OPTIONS_KEY: LoomOptions(),

@@ -18,6 +18,7 @@ from loom_dagster.assets.monitor_checks import monitor_checks, monitor_result
 from loom_dagster.assets.partitions import asked_keys, partitioning_of, partitions_definition
 from loom_dagster.assets.ranges import of_range
 from loom_dagster.assets.translator import GATE, Check, LoomTranslator
+from loom_dagster.release import reaches
 
 if TYPE_CHECKING:
     from loom_dagster.assets.runs import Runs
@@ -145,6 +146,7 @@ def evaluator_result(
     if errors:
         words += f"; {errors} could not be scored"
     metadata: dict[str, Any] = {
+        "snapshot": snapshot.id,
         "records": total,
         "passed": passed,
         "failed": failed,
@@ -154,7 +156,7 @@ def evaluator_result(
         "histogram": dg.MetadataValue.md(histogram(found.get("histogram") or ())),
     }
     metadata |= {k: float(found[k]) for k in ("mean", "std", "min", "max") if found.get(k) is not None}
-    return _result(check, asset, passed / total >= share, words, metadata, blocks=False)
+    return _result(check, asset, reaches(passed, total, share), words, metadata, blocks=False)
 
 
 def _result(

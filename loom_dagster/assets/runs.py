@@ -9,7 +9,8 @@ from loom_dagster.events import Listener, ignore
 from loom_dagster.settings import RunOptions, Settings
 
 if TYPE_CHECKING:
-    from loom_dagster.ledger import QuarantineEntry
+    from loom_dagster.alerts import Delivered
+    from loom_dagster.ledger import Ledger, QuarantineEntry
     from loom_dagster.pipeline import LoadResult, Outcome, Stop
     from loom_dagster.release import Snapshot
     from loom_dagster.spec import Project
@@ -22,6 +23,9 @@ class Runs(Protocol):
 
     settings: Settings
     project: Project
+
+    @property
+    def ledger(self) -> Ledger: ...
 
     def code_version(self, name: str) -> str: ...
 
@@ -43,6 +47,8 @@ class Runs(Protocol):
     def verdicts(self, name: str) -> Mapping[str, Snapshot]: ...
 
     def released(self, name: str, partition: str = "") -> Snapshot | None: ...
+
+    def deliver_alerts(self) -> Delivered: ...
 
     def quarantine(
         self, name: str, *, resolved: bool = False, partition: str | None = None

@@ -15,6 +15,7 @@ from pathlib import Path
 import typer
 
 from loom_dagster.cli import (
+    alerts,
     exits,
     init,
     listing,
@@ -59,6 +60,7 @@ app.command("ui")(ui.ui)
 app.add_typer(quarantine.app, name="quarantine")
 app.command("release")(release.release)
 app.command("load")(load.load)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(state.app, name="state")
 app.add_typer(prompts.app, name="prompts")
 app.command("schema")(schema.schema)

@@ -17,14 +17,17 @@ from loom_dagster.cli.terminal import Terminal
 from loom_dagster.errors import LoomError, Misconfigured
 
 if TYPE_CHECKING:
+    from loom_dagster.assembly import Loom
     from loom_dagster.pipeline import LoadResult
     from loom_dagster.release import Snapshot
 
-__all__ = ["release", "who"]
+__all__ = ["held", "release", "who"]
 
 
 def release(
-    name: Annotated[str, typer.Argument(help="The pipeline.")],
+    name: Annotated[
+        str, typer.Argument(metavar="PIPELINE|RUN", help="The pipeline, or the run that was held.")
+    ],
     why: Annotated[str, typer.Option(metavar="TEXT", help="The reason; it is kept with the release.")],
     partition: OneKey = "",
     no_load: Annotated[bool, typer.Option("--no-load", help="Release only.")] = False,
@@ -34,7 +37,7 @@ def release(
     """Release the newest held batch of a pipeline, and load it."""
     reason = said(why)
     loom = open_loom(project)
-    loom.project.pipeline(name)
+    name, partition = held(loom, name, partition)
     snapshot = loom.release(name, why=reason, who=who(), partition=partition)
     result, error = None, None
     try:
@@ -59,6 +62,19 @@ def release(
         if error is not None:
             show_error(Terminal(sys.stderr), error)
     return OK if error is None else exit_code_of(error)
+
+
+def held(loom: Loom, name: str, partition: str) -> tuple[str, str]:
+    """The pipeline and partition that are meant. Raises Misconfigured for a run that is not its newest one."""
+    run = None if name in loom.project.names else loom.ledger.run(name)
+    if run is None:
+        loom.project.pipeline(name)
+        return name, partition
+    newest = loom.ledger.latest_snapshot(run.pipeline, run.partition)
+    if newest is None or newest.run_id != run.run_id:
+        why = "it left no batch" if newest is None else f"{newest.run_id} came after it"
+        raise Misconfigured(f"run {run.run_id} of {run.pipeline} holds nothing that can be released", why=why)
+    return run.pipeline, run.partition
 
 
 def show(snapshot: Snapshot, result: LoadResult | None, terminal: Terminal) -> None:

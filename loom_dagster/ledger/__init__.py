@@ -9,6 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from loom_dagster.ledger.address import ledger_address
+from loom_dagster.ledger.alert_rows import (
+    AlertRow,
+    ChannelRow,
+    Delivery,
+    Fault,
+    Findings,
+    MuteRow,
+)
 from loom_dagster.ledger.rows import (
     Budgets,
     BudgetUse,
@@ -24,15 +32,26 @@ from loom_dagster.ledger.rows import (
 
 if TYPE_CHECKING:
     from loom_dagster.ledger.answers import AnswerLog
+    from loom_dagster.ledger.deliveries import Claim, Deliveries
     from loom_dagster.ledger.ledger import Ledger
+    from loom_dagster.ledger.outbox import Outbox
     from loom_dagster.ledger.spend_log import SpendLog
 
 __all__ = [
+    "AlertRow",
     "AnswerLog",
     "BudgetUse",
     "Budgets",
+    "ChannelRow",
+    "Claim",
+    "Deliveries",
+    "Delivery",
+    "Fault",
+    "Findings",
     "IndexRow",
     "Ledger",
+    "MuteRow",
+    "Outbox",
     "PastRun",
     "QuarantineEntry",
     "RunHandle",
@@ -44,7 +63,14 @@ __all__ = [
     "ledger_address",
 ]
 
-_LATE = {"AnswerLog": "answers", "Ledger": "ledger", "SpendLog": "spend_log"}
+_LATE = {
+    "AnswerLog": "answers",
+    "Claim": "deliveries",
+    "Deliveries": "deliveries",
+    "Ledger": "ledger",
+    "Outbox": "outbox",
+    "SpendLog": "spend_log",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from loom_dagster.clock import Clock, SystemClock
-from loom_dagster.ledger import leases, quarantine, runs, snapshots
+from loom_dagster.ledger import alerts, leases, quarantine, runs, snapshots
+from loom_dagster.ledger.alert_rows import Findings
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.migrations import migrate
+from loom_dagster.ledger.outbox import Outbox
 from loom_dagster.ledger.past_runs import PastRuns
 from loom_dagster.ledger.rows import (
     Budgets,
@@ -29,7 +31,6 @@ from loom_dagster.ledger.rows import (
 from loom_dagster.ledger.shares import LimitShares
 from loom_dagster.ledger.spend import Stored
 from loom_dagster.ledger.spend_log import SpendLog
-from loom_dagster.ledger.tables import evaluations, run_metrics, versions
 from loom_dagster.ledger.watermarks import Watermarks, advance
 
 __all__ = ["Ledger"]
@@ -50,6 +51,7 @@ class Ledger:
         self._clock = clock or SystemClock()
         self._database = Database(where)
         migrate(self._database, self._clock)
+        self.outbox = Outbox(self._database, self._clock)
 
     def close(self) -> None:
         self._database.close()
@@ -130,13 +132,14 @@ class Ledger:
         passed: Iterable[str] = (),
         saw_everything: bool = False,
         budget_used_up: bool = False,
+        findings: Findings | None = None,
     ) -> None:
         """Everything that came of a run, in one transaction; gives the lease back.
 
         ``status`` deferred and interrupted leave the run open. ``evaluations``: fields of
         ScoreSummary. ``passed``: ids whose quarantine entries are resolved by this run.
         ``saw_everything``: what is still in quarantine from before is gone from the source.
-        ``budget_used_up``: the next start of this run has its budget anew.
+        ``budget_used_up``: the next start of this run has its budget anew. ``findings``: what it alerts people of.
         Iterators are read into memory first, as all of it may be written again; what is read from its
         file each time is not. Raises Misconfigured (kind ``lease``) when the lease is lost; nothing is kept then.
         """
@@ -167,6 +170,8 @@ class Ledger:
                 quarantine.resolve(*slot, ids, resolution=word, who="run", now=now)
                 if saw_everything:
                     quarantine.close_older(*slot, run.run_id, now)
+            if findings is not None:
+                alerts.tell_of_run(connection, run.run_id, findings, recovered="passed", now=now)
             leases.give_back(connection, run)
 
         self._database.write(finish)
@@ -188,25 +193,17 @@ class Ledger:
         return next(iter(self._database.read(lambda c: runs.list_runs(c, run_id=run_id))), None)
 
     def metrics(self, run_id: str) -> dict[str, float]:
-        query = select(run_metrics.c.name, run_metrics.c.value).where(run_metrics.c.run_id == run_id)
-        rows = self._database.read(lambda c: c.execute(query.order_by(run_metrics.c.name)).all())
-        return {row.name: row.value for row in rows}
+        return self._database.read(lambda c: runs.metrics_of(c, run_id))
 
     def evaluations(self, run_id: str) -> list[dict[str, Any]]:
         """One mapping per evaluator, with the fields of ScoreSummary."""
-        query = select(evaluations).where(evaluations.c.run_id == run_id).order_by(evaluations.c.name)
-        rows = self._database.read(lambda c: c.execute(query).mappings().all())
-        return [{k: v for k, v in row.items() if k != "run_id"} for row in rows]
+        return self._database.read(lambda c: runs.evaluations_of(c, run_id))
 
     def versions(self, kind: str | None = None) -> list[tuple[VersionRow, str]]:
         """Every version seen and the run that saw it first, oldest first."""
-        query = select(versions).order_by(versions.c.first_run_id, versions.c.kind, versions.c.name)
-        if kind is not None:
-            query = query.where(versions.c.kind == kind)
-        return [
-            (VersionRow(kind=r.kind, name=r.name, version=r.version, hash=r.hash), r.first_run_id)
-            for r in self._database.read(lambda c: c.execute(query).all())
-        ]
+        return self._database.read(lambda c: runs.list_versions(c, kind))
+
+    # --- limits
 
     def limit_shares(self) -> LimitShares:
         """A new member among those who share limits."""
@@ -256,6 +253,7 @@ class Ledger:
             quarantine.settle_loads(*slot, run_id, {r.record_id for r in refused}, now)
             quarantine.index(*slot, run_id, refused, now=now)
             advance(connection, row, now)
+            alerts.tell_of_load(connection, run_id, now)
 
         self._database.write(work)
 

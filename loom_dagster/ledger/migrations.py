@@ -92,7 +92,29 @@ _LAST_WRITES: Step = (  # whether a commit came through, which only a server mak
         writer VARCHAR NOT NULL PRIMARY KEY, mark VARCHAR NOT NULL, written_at VARCHAR NOT NULL)""",
 )
 
-MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS, _SPEND, _SHARES, _WATERMARKS, _LAST_WRITES)
+_ALERTS: Step = (
+    """CREATE TABLE alerts (
+        alert_id VARCHAR NOT NULL PRIMARY KEY, incident VARCHAR NOT NULL, event VARCHAR NOT NULL,
+        pipeline VARCHAR NOT NULL, partition VARCHAR NOT NULL, check_name VARCHAR NOT NULL, run_id VARCHAR NOT NULL,
+        dagster_run_id VARCHAR, created_at VARCHAR NOT NULL, facts VARCHAR NOT NULL, resolved_at VARCHAR,
+        resolution VARCHAR, acked_at VARCHAR, acked_by VARCHAR, ack_why VARCHAR)""",
+    "CREATE INDEX alerts_of_pipeline ON alerts (pipeline, partition, created_at)",
+    "CREATE INDEX alerts_in_order ON alerts (created_at)",
+    """CREATE TABLE alert_deliveries (
+        alert_id VARCHAR NOT NULL REFERENCES alerts (alert_id), channel VARCHAR NOT NULL, state VARCHAR NOT NULL,
+        queued_at VARCHAR NOT NULL, attempts INTEGER NOT NULL, delivered_at VARCHAR, last_error VARCHAR,
+        PRIMARY KEY (alert_id, channel))""",
+    "CREATE INDEX alert_deliveries_in_order ON alert_deliveries (state, channel, queued_at)",
+    """CREATE TABLE alert_channels (
+        channel VARCHAR NOT NULL PRIMARY KEY, failures INTEGER NOT NULL, failing_since VARCHAR, next_try_at VARCHAR,
+        last_error VARCHAR, token VARCHAR, host VARCHAR, pid INTEGER, process_start VARCHAR, beat_at VARCHAR)""",
+    """CREATE TABLE alert_mutes (
+        pipeline VARCHAR NOT NULL, check_name VARCHAR NOT NULL, until VARCHAR NOT NULL, why VARCHAR NOT NULL,
+        who VARCHAR NOT NULL, muted_at VARCHAR NOT NULL, PRIMARY KEY (pipeline, check_name))""",
+    "CREATE TABLE alert_feeds (feed VARCHAR NOT NULL PRIMARY KEY, position VARCHAR NOT NULL)",
+)
+
+MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS, _SPEND, _SHARES, _WATERMARKS, _LAST_WRITES, _ALERTS)
 
 
 def migrate(database: Database, clock: Clock, steps: Sequence[Step] = MIGRATIONS) -> None:

@@ -12,7 +12,17 @@ from loom_dagster.ledger.rows import RunRow, VersionRow
 from loom_dagster.ledger.tables import evaluations, run_metrics, runs, versions
 from loom_dagster.records import digest
 
-__all__ = ["OPEN", "STATUSES", "begin", "finish", "list_runs", "open_run"]
+__all__ = [
+    "OPEN",
+    "STATUSES",
+    "begin",
+    "evaluations_of",
+    "finish",
+    "list_runs",
+    "list_versions",
+    "metrics_of",
+    "open_run",
+]
 
 OPEN = ("running", "deferred", "interrupted")
 STATUSES = ("succeeded", "held", "failed", "superseded", "deferred", "interrupted")
@@ -140,6 +150,28 @@ def list_runs(
     if run_id is not None:
         query = query.where(runs.c.run_id == run_id)
     return [RunRow(**row) for row in connection.execute(query).mappings()]
+
+
+def list_versions(connection: Connection, kind: str | None) -> list[tuple[VersionRow, str]]:
+    """Every version seen and the run that saw it first, oldest first."""
+    query = select(versions).order_by(versions.c.first_run_id, versions.c.kind, versions.c.name)
+    if kind is not None:
+        query = query.where(versions.c.kind == kind)
+    return [
+        (VersionRow(kind=r.kind, name=r.name, version=r.version, hash=r.hash), r.first_run_id)
+        for r in connection.execute(query)
+    ]
+
+
+def metrics_of(connection: Connection, run_id: str) -> dict[str, float]:
+    query = select(run_metrics.c.name, run_metrics.c.value).where(run_metrics.c.run_id == run_id)
+    return {row.name: row.value for row in connection.execute(query.order_by(run_metrics.c.name))}
+
+
+def evaluations_of(connection: Connection, run_id: str) -> list[dict[str, Any]]:
+    query = select(evaluations).where(evaluations.c.run_id == run_id).order_by(evaluations.c.name)
+    rows = connection.execute(query).mappings()
+    return [{k: v for k, v in row.items() if k != "run_id"} for row in rows]
 
 
 def _new_id(connection: Connection, pipeline: str, partition: str, now: datetime, luck: float) -> str:

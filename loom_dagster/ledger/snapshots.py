@@ -7,6 +7,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from loom_dagster.errors import Misconfigured
+from loom_dagster.ledger.alert_rows import Findings
+from loom_dagster.ledger.alerts import tell_of_run
 from loom_dagster.ledger.leases import refuse_if_taken
 from loom_dagster.ledger.rows import SnapshotRow
 from loom_dagster.ledger.runs import OPEN
@@ -75,6 +77,8 @@ def release(
     connection.execute(
         update(runs).where(runs.c.run_id == held.run_id, runs.c.status.in_(OPEN)).values(status="held")
     )
+    passed, said = Findings(passed=["quality_gate"]), f"released by {who}: {why}"
+    tell_of_run(connection, held.run_id, passed, recovered=said, now=now)
     return _rows(connection, snapshots.c.run_id == held.run_id)[0]
 
 

@@ -13,6 +13,8 @@ from sqlalchemy.engine import Dialect
 from loom_dagster.records import to_json
 
 __all__ = [
+    "Json",
+    "Moment",
     "evaluations",
     "last_writes",
     "leases",

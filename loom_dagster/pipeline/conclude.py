@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from loom_dagster.errors import LoomError, OverBudget
 from loom_dagster.ledger import BudgetUse, IndexRow, Ledger, RunHandle, SnapshotRow
+from loom_dagster.pipeline.faults import findings_of
 from loom_dagster.pipeline.outcome import Counts, Outcome, Status, Verdict
 from loom_dagster.pipeline.plan import Base, Plan
 from loom_dagster.pipeline.tally import Tally
@@ -94,6 +95,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         passed=_PassedIds(written.transformed) if written is not None and waiting else (),
         saw_everything=plan.whole and not (plan.trial or counts.deferred or plan.base or plan.increment),
         budget_used_up=isinstance(ended.stopped_by, OverBudget) and ended.stopped_by.budget == "run",
+        findings=findings_of(plan, outcome),
     )
     return outcome
 

@@ -49,7 +49,8 @@ class Plan:
     ``reached`` says, once the source is read, how far its load brings the pipeline. ``gone`` counts the
     records of the last release that are not in the source any more, and names some. ``whole``: what ``batches`` does not
     hold is gone from the source. ``again``: these are records of the quarantine. ``series``: the partitions follow each
-    other in time, so that monitors compare with earlier ones.
+    other in time, so that monitors compare with earlier ones. ``tells`` names the channels that
+    hear of a check that fails; ``skips``: records that fail are skipped.
     """
 
     pipeline: str
@@ -84,6 +85,8 @@ class Plan:
     monitoring: Monitoring = field(default_factory=Monitoring)
     again: bool = False
     series: bool = False
+    tells: Callable[[str], Sequence[str]] = lambda check: ()
+    skips: bool = False
 
     @property
     def evaluators(self) -> list[tuple[str, str, float]]:

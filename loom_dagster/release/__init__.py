@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from loom_dagster.release.snapshot import BatchResult, Snapshot, Stamp, Written
-from loom_dagster.release.verdict import Counts, Verdict, batch_verdict
+from loom_dagster.release.verdict import Counts, Verdict, batch_verdict, reaches
 
 if TYPE_CHECKING:
     from loom_dagster.release.columns import check_columns
@@ -36,6 +36,7 @@ __all__ = [
     "gone",
     "merge_retry",
     "prune",
+    "reaches",
     "rows_for_retry",
 ]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from loom_dagster.spec.models import Evaluate
 
-__all__ = ["Counts", "Verdict", "batch_verdict"]
+__all__ = ["Counts", "Verdict", "batch_verdict", "reaches"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +49,11 @@ def batch_verdict(counts: Counts, evaluate: Evaluate) -> Verdict:
     rate = earned / judged if judged > 0 else None
     passed, reason = _decide(counts, earned, judged, rate, threshold)
     return Verdict(passed=passed, reason=reason, pass_rate=rate, threshold=threshold)
+
+
+def reaches(passed: int, total: int, share: float) -> bool:
+    """Whether an evaluator's own check passes: enough of the records that it scored reached its threshold."""
+    return total > 0 and passed / total >= share
 
 
 def _decide(

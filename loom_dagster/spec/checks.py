@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from loom_dagster.channels import ALERT_TYPES, MONITORS
 from loom_dagster.spec.findings import Finding, nearest
 from loom_dagster.spec.models import Extract, FieldSpec, Pipeline, QualityThreshold, ScoreDegradation
 from loom_dagster.spec.places import is_stream, names_partition, upstream_name
@@ -31,6 +32,7 @@ def check_spec(spec: Pipeline, document: Document) -> list[Finding]:
         *_stream(spec, document),
         *_references(spec, document),
         *_monitors(spec, document),
+        *_alerts(spec, document),
     ]
     if spec.load.schema_ is not None:
         findings += _looked_at(spec, spec.load.schema_, document)
@@ -167,6 +169,18 @@ def _fallback(spec: Pipeline, fields: Mapping[str, FieldSpec], document: Documen
             line = document.line("load", "fallback", "values")
             fix = f"add it, or write `nullable: true` for `{name}`"
             yield Finding(line, f"`load.fallback` has no `{name}`, which must not be null", fix)
+
+
+def _alerts(spec: Pipeline, document: Document) -> Iterator[Finding]:
+    """Which channels there are, the project says."""
+    known = {*ALERT_TYPES, *(e.name for e in spec.evaluate.evaluators)}
+    for index, alert in enumerate(spec.monitoring.alerts):
+        line = document.line("monitoring", "alerts", index, "type")
+        if alert.type not in known:
+            yield Finding(line, f"`{alert.type}` is nothing that alerts tell of", nearest(alert.type, known))
+        elif alert.threshold is not None and alert.type not in MONITORS:
+            what = f"a threshold for `{alert.type}` would be a second one beside its own"
+            yield Finding(line, what, "remove it here, or change it where the gate or the evaluator has it")
 
 
 def _names(spec: Pipeline, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str | int, ...], str, str]]:

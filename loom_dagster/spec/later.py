@@ -20,7 +20,6 @@ _KEYS = (
     ("transform", "mode"),
     ("trigger",),
     ("execution",),
-    ("monitoring", "alerts"),
 )
 _SCHEMES = frozenset({"bigquery", "databricks", "mongodb", "mssql", "oracle", "redshift", "snowflake"})
 _SCHEME = re.compile(r"^([a-z][a-z0-9]*)(\+[a-z0-9]+)?:", re.IGNORECASE)

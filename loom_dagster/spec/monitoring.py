@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
-from loom_dagster.spec.blocks import Block, Positive, Text
+from loom_dagster.channels import MONITORS
+from loom_dagster.spec.blocks import Block, Names, Positive, Text
 from loom_dagster.spec.monitors import (
     SHORT_FORMS,
     CostSpike,
@@ -23,22 +24,14 @@ from loom_dagster.spec.spellings import budget_as_mapping
 
 __all__ = ["MONITORS", "Alert", "BudgetSpec", "Monitoring"]
 
-MONITORS = (
-    "cost_budget",
-    "latency_sla",
-    "quality_threshold",
-    "score_degradation",
-    "cost_spike",
-    "rejection_rate",
-    "empty_input",
-)
-"""Every monitor there is, by its key in the YAML, in the order in which they are shown."""
-
 
 class Alert(Block):
+    """Who is told when something goes wrong. ``type``: quality_gate, run_failed, run_deferred, load_failed, a monitor's or
+    an evaluator's name, or any. ``threshold`` is a monitor's own. ``channel``: of ``[tool.loom.channels]``, one or several."""
+
     type: str
     threshold: Text | None = None
-    channel: str
+    channel: Names = Field(min_length=1, validation_alias=AliasChoices("channel", "channels"))
 
 
 class BudgetSpec(Monitor):

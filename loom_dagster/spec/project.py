@@ -98,8 +98,13 @@ def load_project(settings: Settings) -> Project:
         _same_destination,
     )
     by_name = {file.spec.name: file for file in same}
-    found = [*_missing_upstream(by_name, broken), *_misaligned(by_name), *_cycles(by_name, root)]
-    for name, problem in found:
+    of_project = (
+        *_missing_upstream(by_name, broken),
+        *_misaligned(by_name),
+        *_cycles(by_name, root),
+        *_missing_channels(by_name, settings),
+    )
+    for name, problem in of_project:
         broken[name] = (*broken.get(name, ()), problem)
     return Project(
         settings=settings,
@@ -205,6 +210,22 @@ def _misaligned(files: Mapping[str, PipelineFile]) -> Iterable[tuple[str, Proble
                 f"`{above}`, which it reads, has no partitions, so nothing tells which rows belong to which"
             )
             yield name, Problem(what=what, where=where, fix="name a column of it in `partitions.column`")
+
+
+def _missing_channels(files: Mapping[str, PipelineFile], settings: Settings) -> Iterable[tuple[str, Problem]]:
+    for name, file in files.items():
+        for index, alert in enumerate(file.spec.monitoring.alerts):
+            for channel in alert.channel:
+                if channel not in settings.channels:
+                    yield (
+                        name,
+                        Problem(
+                            what=f"there is no channel `{channel}`",
+                            where=file.where("monitoring", "alerts", index, "channel"),
+                            fix=nearest(channel, settings.channels, others=len(settings.channels) > 1)
+                            or f"declare it: [tool.loom.channels.{channel}]",
+                        ),
+                    )
 
 
 def _cycles(files: Mapping[str, PipelineFile], root: Path) -> Iterable[tuple[str, Problem]]:

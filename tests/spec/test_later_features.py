@@ -22,7 +22,6 @@ DEFAULTS = {
         ({"prompt": "classify@production"}, "a label on a prompt (`@production`)"),
         ({"more": "trigger: {cron: x}"}, "`trigger`"),
         ({"more": "execution: {}"}, "`execution`"),
-        ({"more": "monitoring: {alerts: []}"}, "`monitoring.alerts`"),
         ({"source": "snowflake://a/b"}, "`snowflake://` in `extract.source`"),
         ({"source": "mssql+pyodbc://a/b"}, "`mssql+pyodbc://` in `extract.source`"),
         ({"destination": "bigquery://x.db"}, "`bigquery://` in `load.destination`"),

@@ -26,16 +26,8 @@ def test_the_seeds_short_example_loads_as_written(spec_of):
     assert spec.transform.batch_size == 50
 
 
-def test_the_seeds_full_example_is_refused_only_for_what_is_not_there_yet(problems_of):
-    found = problems_of(CUSTOMER_SENTIMENT)
-    assert all("is not available in this version (0.1)" in problem for problem in found)
-    assert [problem.split(": ")[0].rpartition(":")[2] for problem in found] == [
-        "53",
-    ]
-
-
-def test_the_seeds_full_example_loads_once_those_are_taken_out(spec_of):
-    spec = spec_of(CUSTOMER_SENTIMENT.split("monitoring:")[0])
+def test_the_seeds_full_example_loads_as_written(spec_of):
+    spec = spec_of(CUSTOMER_SENTIMENT)
     assert spec.extract.query.startswith("SELECT")
     assert spec.transform.model_version == "2024-07-18"
     assert spec.transform.cache.ttl == timedelta(days=7)
