@@ -35,7 +35,7 @@ def test_a_feature_that_is_not_there_yet_is_refused_by_name(problems_of, change,
 
 
 def test_typos_beside_such_features_are_still_found(problems_of):
-    found = problems_of(PIPELINE.format(**DEFAULTS | {"more": "monitoring: {latency_slo: 1, alerts: []}"}))
+    found = problems_of(PIPELINE.format(**DEFAULTS | {"more": "monitoring: {latency_slo: 1}\nexecution: {}"}))
     assert len(found) == 2
     assert "did you mean `latency_sla`?" in found[0] + found[1]
 
