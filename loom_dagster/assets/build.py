@@ -18,6 +18,7 @@ from loom_dagster.assembly import Loom
 from loom_dagster.assets.gate import pipeline_checks
 from loom_dagster.assets.graph import Graph, Node, survey
 from loom_dagster.assets.io_manager import IO_MANAGER_KEY, LoomIOManager
+from loom_dagster.assets.jobs import pipeline_job
 from loom_dagster.assets.journal import Journal
 from loom_dagster.assets.loaded import loaded_asset
 from loom_dagster.assets.op import pipeline_op
@@ -83,6 +84,7 @@ def definitions_of(
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
+        jobs=[pipeline_job(lane, translator) for lane in graph.lanes],
         resources={IO_MANAGER_KEY: LoomIOManager(runs, nodes), OPTIONS_KEY: LoomOptions()},
         # a process a step would spend seconds on imports
         executor=dg.in_process_executor,
