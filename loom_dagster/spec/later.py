@@ -18,7 +18,6 @@ VERSION = "0.1"
 _KEYS = (
     ("extract", "partitions"),
     ("transform", "mode"),
-    ("trigger",),
     ("execution",),
     ("monitoring", "latency_sla"),
     ("monitoring", "quality_threshold"),

@@ -21,7 +21,6 @@ DEFAULTS = {
         ({"transform": ", mode: batch"}, "`transform.mode`"),
         ({"transform": ", type: rag"}, "`transform.type: rag`"),
         ({"prompt": "classify@production"}, "a label on a prompt (`@production`)"),
-        ({"more": "trigger: {cron: x}"}, "`trigger`"),
         ({"more": "execution: {}"}, "`execution`"),
         ({"more": "monitoring: {latency_sla: {p95: 1}}"}, "`monitoring.latency_sla`"),
         ({"more": "monitoring: {alerts: []}"}, "`monitoring.alerts`"),
