@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loom_dagster.assembly.scratch import scratch_in
+from loom_dagster.assembly.scratch import scratch_in, state_folder
 from loom_dagster.clock import SystemClock
 from loom_dagster.errors import LoomError, Misconfigured
 from loom_dagster.events import Listener, ignore
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from loom_dagster.assembly.plan import Materials
     from loom_dagster.assembly.prepared import Prepared
     from loom_dagster.assembly.report import Report
+    from loom_dagster.assembly.triggers import Triggers
     from loom_dagster.ledger import AnswerLog, Ledger, QuarantineEntry, WatermarkRow
     from loom_dagster.pipeline import BatchDone, Consumed, LoadResult, Outcome, Stop
     from loom_dagster.release import Releases, Snapshot
@@ -58,7 +59,7 @@ class Loom:
     def ledger(self) -> Ledger:
         from loom_dagster.ledger import Ledger, ledger_address
 
-        self._make_state()
+        state_folder(self.settings.state_dir)
         return Ledger(ledger_address(self.settings))
 
     @functools.cached_property
@@ -66,6 +67,13 @@ class Loom:
         from loom_dagster.release import Releases
 
         return Releases(self.ledger, self.settings.state_dir)
+
+    @functools.cached_property
+    def triggers(self) -> Triggers:
+        """Whether a pipeline is due, for those who start it."""
+        from loom_dagster.assembly.triggers import Triggers
+
+        return Triggers(self.project, self.settings, self.ledger, self.releases, self.clock)
 
     def validate(self, name: str, *, strict: bool = False, connections: bool = False) -> Report:
         """Everything there is to say of a pipeline without running it; with ``connections`` source and
@@ -95,7 +103,8 @@ class Loom:
         from loom_dagster.pipeline import Stop, run
 
         with self._scratch() as scratch, self._materials() as materials:
-            plan = make_plan(self.prepared(name, options, scratch), materials)
+            taken = None if options is not None and options.trial else self.triggers.taken(name)
+            plan = replace(make_plan(self.prepared(name, options, scratch), materials), taken=taken)
             outcome = run(
                 plan,
                 self.ledger,
@@ -213,8 +222,7 @@ class Loom:
         """The answer store, opened; the caller closes it."""
         from loom_dagster.ledger import AnswerLog
 
-        self._make_state()
-        return AnswerLog(self.settings.state_dir / "answers.sqlite")
+        return AnswerLog(state_folder(self.settings.state_dir) / "answers.sqlite")
 
     def code_version(self, name: str) -> str:
         """Changes when prompt, contexts, model, parameters or evaluators do."""
@@ -274,23 +282,8 @@ class Loom:
         finally:
             store.close()
 
-    def _make_state(self) -> None:
-        state = self.settings.state_dir
-        try:
-            state.mkdir(parents=True, exist_ok=True)
-            ignore_file = state / ".gitignore"
-            if not ignore_file.exists():
-                ignore_file.write_text("*\n", encoding="utf-8")
-        except OSError as error:
-            raise Misconfigured(
-                "the project's state folder cannot be written",
-                where=str(state),
-                why=error.strerror or str(error),
-            ) from error
-
     def _scratch(self) -> contextlib.AbstractContextManager[Path]:
-        self._make_state()
-        return scratch_in(self.settings.state_dir)
+        return scratch_in(state_folder(self.settings.state_dir))
 
 
 def _whoami() -> str:

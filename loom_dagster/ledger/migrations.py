@@ -92,7 +92,9 @@ _LAST_WRITES: Step = (  # whether a commit came through, which only a server mak
         writer VARCHAR NOT NULL PRIMARY KEY, mark VARCHAR NOT NULL, written_at VARCHAR NOT NULL)""",
 )
 
-MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS, _SPEND, _SHARES, _WATERMARKS, _LAST_WRITES)
+_TAKEN: Step = ("ALTER TABLE runs ADD COLUMN taken VARCHAR",)  # the state of the source that a run read
+
+MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS, _SPEND, _SHARES, _WATERMARKS, _LAST_WRITES, _TAKEN)
 
 
 def migrate(database: Database, clock: Clock, steps: Sequence[Step] = MIGRATIONS) -> None:

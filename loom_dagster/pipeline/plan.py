@@ -46,7 +46,7 @@ class Plan:
     records of the quarantine are tried again. An ``increment`` has what is new since the last load;
     ``reached`` says, once the source is read, how far its load brings the pipeline. ``gone`` counts the
     records of the last release that are not in the source any more, and names some. ``whole``: what ``batches`` does not
-    hold is gone from the source.
+    hold is gone from the source. ``taken``: how the source looked just before it was opened, for the ledger.
     """
 
     pipeline: str
@@ -77,6 +77,7 @@ class Plan:
     reached: Callable[[], Watermark | None] = lambda: None
     gone: Callable[[Written], tuple[int, Sequence[str]]] = lambda written: (0, ())
     whole: bool = True
+    taken: Mapping[str, Any] | None = None
 
     @property
     def evaluators(self) -> list[tuple[str, str, float]]:

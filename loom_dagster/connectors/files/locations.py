@@ -21,7 +21,10 @@ from loom_dagster.errors import Misconfigured
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-__all__ = ["File", "Location", "accessing", "expand", "locate", "normalise_location"]
+__all__ = ["NO_FILES", "File", "Location", "accessing", "expand", "locate", "normalise_location"]
+
+NO_FILES = "no_files"
+"""The kind of the error that says so: nothing is wrong with the place, and files may come."""
 
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://")
 _SAME = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "adl": "az"}
@@ -181,7 +184,9 @@ def expand(location: Location) -> list[File]:
             found, nothing = [path], ""
         if not found:
             raise Misconfigured(
-                f"{location.uri} {nothing}", fix="check the path; relative ones start at the project"
+                f"{location.uri} {nothing}",
+                fix="check the path; relative ones start at the project",
+                kind=NO_FILES,
             )
         return [_file(_inside(location, p), None) for p in sorted(found)]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pyarrow as pa
 import sqlalchemy as sa
 
-from loom_dagster.connectors.contract import Place, Wanted
+from loom_dagster.connectors.contract import Place, State, Wanted
 from loom_dagster.connectors.sql.addresses import Table, table_at
 from loom_dagster.connectors.sql.cursor import CursorReader
 from loom_dagster.connectors.sql.engines import engine_of, url_of
@@ -19,6 +19,7 @@ from loom_dagster.connectors.sql.query import Query, parse_query
 from loom_dagster.connectors.sql.reader import Reader
 from loom_dagster.connectors.sql.rows import SqlRows
 from loom_dagster.connectors.sql.selection import Selection
+from loom_dagster.connectors.sql.state import state_of
 from loom_dagster.errors import Misconfigured
 from loom_dagster.spec.models import Extract
 
@@ -42,6 +43,11 @@ class SqlSource:
         table, query = _addressed(place, wanted.extract)
         given = {} if query is None else query.values(wanted.values)
         return _rows(Selection(table=table, query=query, given=given), wanted)
+
+    def state(self, place: Place, wanted: Wanted) -> State:
+        table, query = _addressed(place, wanted.extract)
+        given = {} if query is None else query.values(wanted.values)
+        return state_of(Selection(table=table, query=query, given=given, window=wanted.window), wanted.extract)
 
     def check(self, place: Place, extract: Extract, *, reach: bool) -> None:
         table, query = _addressed(place, extract)
