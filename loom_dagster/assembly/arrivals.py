@@ -15,15 +15,15 @@ from loom_dagster.assembly.increments import start_of
 from loom_dagster.assembly.places import place_at
 from loom_dagster.connectors import State, Wanted, Watchable, Window, source_at
 from loom_dagster.errors import Misconfigured
-from loom_dagster.prompts import Prompt, compile_prompt
+from loom_dagster.prompts import Prompt
 from loom_dagster.records import digest
 from loom_dagster.release import Releases
 from loom_dagster.settings import RunOptions, Settings
-from loom_dagster.spec import PipelineFile, upstream_name
+from loom_dagster.spec import upstream_name
 from loom_dagster.spec.models import Pipeline
 from loom_dagster.watermark import Cursor, Watermark
 
-__all__ = ["Arrived", "Looking", "arrived", "prompt_of", "prompt_version", "taken_now"]
+__all__ = ["Arrived", "Looking", "arrived", "prompt_version", "taken_now"]
 
 Taken = Mapping[str, Any]
 
@@ -78,15 +78,6 @@ def taken_now(looking: Looking) -> Taken:
         since = _late(looking.spec, now.highest)
         note |= {"since": Watermark(cursor=since).as_dict(), **_counts(_state(looking, since))}
     return note
-
-
-def prompt_of(file: PipelineFile, settings: Settings) -> Prompt:
-    """Raises Misconfigured with what is wrong with it."""
-    prompt, problems = compile_prompt(file, settings)
-    if prompt is None:
-        errors = tuple(p for p in problems if p.level == "error")
-        raise Misconfigured(f"the prompt of `{file.spec.name}` cannot be used", problems=errors)
-    return prompt
 
 
 def prompt_version(prompt: Prompt) -> str:

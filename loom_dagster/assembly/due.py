@@ -77,9 +77,7 @@ def due(news: News, last: RunRow | None, attempts: Sequence[Attempt], now: datet
         again = (attempts[0].ended_at + wait).strftime("%H:%M:%S")
         return no(f"{', '.join(what)}; the last run did not end well, the next try is at {again} UTC")
     key = f"{news.state}-{attempts[0].id[:8] if attempts else 'first'}"
-    return Due(
-        run=True, why=", ".join(what), state=news.state, code=news.code, key=key, load_only=load_only
-    )
+    return Due(run=True, why=", ".join(what), state=news.state, code=news.code, key=key, load_only=load_only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +94,11 @@ def _unfinished(last: RunRow | None, now: datetime) -> _Unfinished | None:
         if last.finished_at is not None and last.finished_at.date() == now.date():
             return _Unfinished("the budget is used up; what is deferred is tried tomorrow (UTC)", waits=True)
         return _Unfinished("records were deferred by the budget")
-    return _Unfinished({"deferred": "records were deferred", "failed": "the last run failed"}.get(
-        last.status, "the last run did not end"
-    ))
+    return _Unfinished(
+        {"deferred": "records were deferred", "failed": "the last run failed"}.get(
+            last.status, "the last run did not end"
+        )
+    )
 
 
 def _wait(news: News, attempts: Sequence[Attempt]) -> timedelta:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from loom_dagster.assembly.scratch import scratch_in, state_folder
 from loom_dagster.clock import SystemClock
-from loom_dagster.errors import LoomError, Misconfigured
+from loom_dagster.errors import LoomError
 from loom_dagster.events import Listener, ignore
 from loom_dagster.settings import RunOptions, Settings, load_settings
 from loom_dagster.spec import Project, load_project
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from loom_dagster.assembly.triggers import Triggers
     from loom_dagster.ledger import AnswerLog, Ledger, QuarantineEntry, WatermarkRow
     from loom_dagster.pipeline import BatchDone, Consumed, LoadResult, Outcome, Stop
+    from loom_dagster.prompts import TextFile
     from loom_dagster.release import Releases, Snapshot
     from loom_dagster.spec import Pipeline
     from loom_dagster.watermark import Watermark
@@ -229,6 +230,12 @@ class Loom:
         from loom_dagster.assembly.identity import code_version
 
         return code_version(self.project.pipeline(name), self.settings)
+
+    def texts(self, name: str) -> Sequence[TextFile]:
+        """The prompt of a pipeline and its contexts, as they are now. Raises Misconfigured."""
+        from loom_dagster.assembly.identity import prompt_of
+
+        return prompt_of(self.project.pipeline(name), self.settings).texts
 
     def spec(self, name: str) -> Pipeline:
         """The pipeline's spec. Raises Misconfigured when its file has problems."""

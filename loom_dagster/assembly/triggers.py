@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from loom_dagster.assembly.arrivals import Arrived, Looking, arrived, prompt_of, prompt_version, taken_now
+from loom_dagster.assembly.arrivals import Arrived, Looking, arrived, prompt_version, taken_now
 from loom_dagster.assembly.due import Attempt, Due, News, due
-from loom_dagster.assembly.identity import code_version
+from loom_dagster.assembly.identity import code_version, prompt_of
 from loom_dagster.clock import Clock
 from loom_dagster.errors import LoomError
 from loom_dagster.ledger import Ledger, RunRow

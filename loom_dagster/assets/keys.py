@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from loom_dagster.spec.places import PIPELINE_SCHEME, same_place
 
-__all__ = ["Address", "Keys", "address", "identifier", "pipeline_address", "segment"]
+__all__ = ["Address", "Keys", "address", "identifier", "pipeline_address", "segment", "text_address"]
 
 DATABASES = frozenset(
     {
@@ -104,6 +104,14 @@ def pipeline_address(name: str) -> Address:
         segments=(segment(name), "transformed"),
         uri=PIPELINE_SCHEME + name,
         kind="parquet",
+    )
+
+
+def text_address(kind: str, name: str, path: str) -> Address:
+    """A prompt (``prompts/NAME``) or a context (``context/NAME``); ``path`` tells apart those of one name."""
+    folder = "prompts" if kind == "prompt" else kind
+    return Address(
+        identity=f"{kind}:{path}", segments=(folder, *map(segment, name.split("/"))), uri=path, kind=kind
     )
 
 

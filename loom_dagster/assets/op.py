@@ -17,6 +17,7 @@ import dagster as dg
 from loom_dagster.assets.graph import Lane
 from loom_dagster.assets.journal import Journal
 from loom_dagster.assets.metadata import quarantine_metadata, transformed_metadata
+from loom_dagster.assets.observed import Inputs
 from loom_dagster.assets.options import LoomOptions
 from loom_dagster.assets.progress import Teller
 from loom_dagster.assets.worker import run_in_thread
@@ -31,7 +32,13 @@ __all__ = ["failure_of", "failure_of_error", "pipeline_op"]
 
 
 def pipeline_op(
-    lane: Lane, specs: tuple[dg.AssetSpec, dg.AssetSpec], *, runs: "Runs", listen: Listener, journal: Journal
+    lane: Lane,
+    specs: tuple[dg.AssetSpec, dg.AssetSpec],
+    inputs: Inputs,
+    *,
+    runs: "Runs",
+    listen: Listener,
+    journal: Journal,
 ) -> dg.AssetsDefinition:
     """``specs``: transformed and quarantine. Both come from one step, or neither does."""
     transformed, quarantine = specs
@@ -39,6 +46,8 @@ def pipeline_op(
     @dg.multi_asset(name=f"{lane.identifier}__run", specs=list(specs), can_subset=False)
     def run(context: dg.AssetExecutionContext, loom_options: LoomOptions) -> Iterator[Any]:
         options = loom_options.run_options()
+        if not options.trial:
+            inputs.note(context)
 
         def work(tell: Listener, stop: "Stop") -> "Outcome":
             outcome = runs.run(lane.name, options, listen=tell, stop=stop, dagster_run_id=context.run.run_id)

@@ -9,8 +9,10 @@ from loom_dagster.events import Listener, ignore
 from loom_dagster.settings import RunOptions, Settings
 
 if TYPE_CHECKING:
+    from loom_dagster.assembly.triggers import Triggers
     from loom_dagster.ledger import QuarantineEntry
     from loom_dagster.pipeline import LoadResult, Outcome, Stop
+    from loom_dagster.prompts import TextFile
     from loom_dagster.release import Snapshot
     from loom_dagster.spec import Project
 
@@ -23,7 +25,12 @@ class Runs(Protocol):
     settings: Settings
     project: Project
 
+    @property
+    def triggers(self) -> Triggers: ...
+
     def code_version(self, name: str) -> str: ...
+
+    def texts(self, name: str) -> Sequence[TextFile]: ...
 
     def run(
         self,

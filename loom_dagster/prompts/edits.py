@@ -12,5 +12,5 @@ __all__ = ["is_unfinished"]
 def is_unfinished(prompt: Prompt, settings: Settings) -> bool:
     """Whether versions of the prompt are locked, and this content is none of them: someone is still at it.
     Raises Misconfigured when the lock cannot be read."""
-    locked = read_lock(settings).get(prompt.name)
+    locked = read_lock(settings).get(prompt.name, {})
     return bool(locked) and locked.get(prompt.version) != prompt.digest

@@ -84,4 +84,6 @@ def test_a_source_that_cannot_be_watched_is_refused(problems_of, source, extract
      "* * * *", "* * * * * *", "*/0 * * * *", "1, * * * *"],
 )  # fmt: skip
 def test_what_is_taken_for_a_schedule_dagster_takes_too(schedule):
-    assert (cron_problem(schedule) is None) == bool(schedule and is_valid_cron_string(schedule) and len(schedule.split()) in (1, 5))
+    assert (cron_problem(schedule) is None) == bool(
+        schedule and is_valid_cron_string(schedule) and len(schedule.split()) in (1, 5)
+    )

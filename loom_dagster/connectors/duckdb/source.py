@@ -50,7 +50,9 @@ class DuckDbSource:
         with opened(file) as connection, asking(f"{table.uri} cannot be watched"):
             rows = _statement(connection, table, wanted)
             name = quoted(cursor)
-            sql = f"SELECT count({name}), count(DISTINCT {name}), max({name}) FROM ({rows.sql}) AS _loom_state"
+            sql = (
+                f"SELECT count({name}), count(DISTINCT {name}), max({name}) FROM ({rows.sql}) AS _loom_state"
+            )
             found = connection.sql(sql, params=dict(rows.values)).fetchone()
         return checked_state(table.uri, cursor, *found)
 

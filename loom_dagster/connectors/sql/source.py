@@ -47,7 +47,9 @@ class SqlSource:
     def state(self, place: Place, wanted: Wanted) -> State:
         table, query = _addressed(place, wanted.extract)
         given = {} if query is None else query.values(wanted.values)
-        return state_of(Selection(table=table, query=query, given=given, window=wanted.window), wanted.extract)
+        return state_of(
+            Selection(table=table, query=query, given=given, window=wanted.window), wanted.extract
+        )
 
     def check(self, place: Place, extract: Extract, *, reach: bool) -> None:
         table, query = _addressed(place, extract)

@@ -32,7 +32,9 @@ def state_of(selection: Selection, extract: Extract) -> State:
 def cursor_of(extract: Extract, uri: str) -> str:
     """Raises Misconfigured where there is none."""
     if extract.incremental is None or extract.incremental.cursor is None:
-        raise Misconfigured(f"{uri} cannot be watched", fix="name a column: `extract.incremental: {cursor: ...}`")
+        raise Misconfigured(
+            f"{uri} cannot be watched", fix="name a column: `extract.incremental: {cursor: ...}`"
+        )
     return extract.incremental.cursor
 
 
