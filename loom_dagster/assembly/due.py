@@ -7,7 +7,7 @@ having seen the moment at which something came, and a tick that failed or a daem
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from loom_dagster.ledger import RunRow
@@ -33,13 +33,13 @@ class Attempt:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
     """What is there: ``state`` stands for all of it; ``what`` is new, in words, nothing if nothing is; ``nothing``
-    says why in that case. ``unloaded``: a released batch that its destination does not have."""
+    says why in that case. ``unloaded``: the released batch that its destination does not have."""
 
     state: str
     code: str
     what: Sequence[str] = ()
     nothing: str = "nothing new"
-    unloaded: bool = False
+    unloaded: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +64,11 @@ def due(news: News, last: RunRow | None, attempts: Sequence[Attempt], now: datet
 
     what = list(news.what)
     unfinished = _unfinished(last, now)
-    load_only = not what and not unfinished and news.unloaded
+    load_only = bool(news.unloaded) and not what and not unfinished
     if load_only:
         what.append("a released batch is not loaded")
+        news = replace(news, state=f"load-{news.unloaded}")
+        attempts = [attempt for attempt in attempts if attempt.state == news.state]
     if unfinished and not what:
         if unfinished.waits:
             return no(unfinished.why)

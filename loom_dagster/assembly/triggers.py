@@ -68,7 +68,7 @@ class Triggers:
             code=code_version(file, self._settings),
             what=what,
             nothing=nothing,
-            unloaded=self._is_unloaded(name),
+            unloaded=self._unloaded(name),
         )
         return replace(due(news, last, attempts, self._clock.now()), versions=versions)
 
@@ -97,10 +97,12 @@ class Triggers:
             taken=(last.taken or {}).get("source") if last else None,
         )
 
-    def _is_unloaded(self, name: str) -> bool:
-        """A released batch with records in it that did not reach its destination."""
+    def _unloaded(self, name: str) -> str:
+        """The released batch, if it has records and did not reach its destination."""
         newest = self._releases.released(name)
-        return newest is not None and newest.loaded_at is None and newest.counts["passed"] > 0
+        if newest is None or newest.loaded_at is not None or newest.counts["passed"] == 0:
+            return ""
+        return newest.id
 
 
 def _of_source(source: Arrived, last: RunRow | None) -> list[str]:

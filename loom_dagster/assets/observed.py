@@ -67,7 +67,9 @@ def _observed(
     with warnings.catch_warnings():
         # the decorator is marked beta, and what it stands in for is superseded
         warnings.simplefilter("ignore", dg.BetaWarning)
-        decorate: Callable[..., dg.AssetsDefinition] = dg.multi_observable_source_asset(specs=list(specs.values()), name=name, can_subset=True)
+        decorate: Callable[..., dg.AssetsDefinition] = dg.multi_observable_source_asset(
+            specs=list(specs.values()), name=name, can_subset=True
+        )
     return decorate(observe)
 
 
