@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from loom_dagster.assembly.increments import start_of
-from loom_dagster.assembly.places import place_at
+from loom_dagster.assembly.places import source_place
 from loom_dagster.connectors import State, Wanted, Watchable, Window, source_at
 from loom_dagster.errors import Misconfigured
 from loom_dagster.prompts import Prompt
 from loom_dagster.records import digest
 from loom_dagster.release import Releases
 from loom_dagster.settings import RunOptions, Settings
-from loom_dagster.spec import upstream_name
 from loom_dagster.spec.models import Pipeline
 from loom_dagster.watermark import Cursor, Watermark
 
@@ -42,10 +41,12 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looking:
-    """What it takes to look at the source of a pipeline. ``taken``: the newest run's note of it; ``watermark``: how
-    far its loads came."""
+    """What it takes to look at the source of a pipeline, or at a ``partition`` of it. ``taken``: the newest run's note
+    of it; ``watermark``: how far its loads came; ``above``: the pipeline it reads."""
 
     spec: Pipeline
+    partition: str
+    above: Pipeline | None
     settings: Settings
     releases: Releases
     watermark: Watermark | None
@@ -54,13 +55,14 @@ class Looking:
 
 def arrived(looking: Looking) -> Arrived:
     """How the source looks now. Raises Misconfigured for one that cannot be watched, Transient while it is away."""
-    upstream = upstream_name(looking.spec.extract.source)
-    if upstream is not None:
-        return _of_pipeline(looking, upstream)
+    if looking.above is not None:
+        return _of_pipeline(looking, looking.above)
     since: Cursor = None
     if looking.taken is not None and "since" in looking.taken:
         since = Watermark.from_dict(looking.taken["since"]).cursor
     now = _state(looking, since)
+    if looking.partition and not now.files:
+        return _plain(looking, digest("partition:1", _counts(now)), empty=now.rows == 0)
     if _cursor(looking.spec) is not None and not now.files:
         return _of_table(looking, now, since)
     files = sorted((name, list(state)) for name, state in now.files.items())
@@ -85,14 +87,18 @@ def prompt_version(prompt: Prompt) -> str:
     return digest("prompt:1", prompt.digest, prompt.context_digest).hex()[:16]
 
 
-def _of_pipeline(looking: Looking, upstream: str) -> Arrived:
+def _of_pipeline(looking: Looking, above: Pipeline) -> Arrived:
     """A new batch is one that was released, by its gate or by a person. Increments add to what is there; another
     whole batch is new when it differs."""
-    released = looking.releases.released(upstream)
-    if released is None:
-        return _plain(looking, digest("released:0"), empty=True)
-    which = [released.id] if released.increment else []
-    return _plain(looking, digest("released:1", released.data_version, which))
+    partition: str | None = looking.partition if above.extract.partitions else ""
+    if above.extract.partitions and not looking.partition:
+        partition = None  # all of them are read
+    newest: dict[str, Any] = {}
+    for snapshot in looking.releases.snapshots(above.name, partition):
+        if snapshot.released_at is not None and not snapshot.partition.startswith("~"):
+            which = snapshot.id if snapshot.increment else ""
+            newest.setdefault(snapshot.partition, [snapshot.data_version, which])
+    return _plain(looking, digest("released:1", newest), empty=not newest)
 
 
 def _of_table(looking: Looking, now: State, since: Cursor) -> Arrived:
@@ -122,17 +128,19 @@ def _cursor(spec: Pipeline) -> str | None:
 
 def _state(looking: Looking, since: Cursor = None) -> State:
     spec = looking.spec
-    place = place_at(spec.extract.source, spec, looking.settings)
+    place = source_place(spec, looking.settings, looking.partition)
     source = source_at(place)
     if not isinstance(source, Watchable):
         raise Misconfigured(
             f"`{place.scheme}://` cannot be watched: it does not tell what is new without being read",
             fix="run at set times: `trigger: {cron: ...}`",
         )
-    cursor = _cursor(spec)
-    window = None if since is None or cursor is None else Window(column=cursor, start=since)
-    values = start_of(spec, RunOptions(), looking.watermark).values if spec.extract.query else {}
-    return source.state(place, Wanted(extract=spec.extract, values=values, window=window))
+    start = start_of(spec, RunOptions(), looking.watermark, partition=looking.partition)
+    window = start.window
+    if not looking.partition:  # from where on rows may still come, which is not where a run reads on
+        cursor = _cursor(spec)
+        window = None if since is None or cursor is None else Window(column=cursor, start=since)
+    return source.state(place, Wanted(extract=spec.extract, values=start.values, window=window))
 
 
 def _late(spec: Pipeline, highest: Cursor) -> Cursor:

@@ -28,6 +28,7 @@ class Attempt:
     code: str
     succeeded: bool
     ended_at: datetime
+    partition: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ class Due:
     code: str = ""
     key: str = ""
     load_only: bool = False
+    partition: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
 

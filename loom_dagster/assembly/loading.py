@@ -30,11 +30,12 @@ def load_released(
     ledger: Ledger,
     releases: Releases,
     *,
+    partition: str = "",
     trial: bool = False,
     only: Snapshot | None = None,
 ) -> LoadResult:
-    """Load the released snapshots that the destination does not have, oldest first, each with its watermark;
-    always the newest. Of a stream ``only`` the one of a batch. Nothing of a trial, and nothing empty, unless that is allowed."""
+    """Load the released snapshots (of a ``partition``, where there are any) that the destination does not have, oldest
+    first, each with its watermark; always the newest. Of a stream ``only`` the one of a batch. Nothing of a trial, and nothing empty, unless that is allowed."""
     spec = file.spec
     refused = functools.partial(
         LoadResult, loaded=False, destination=spec.load.destination, mode=load_mode(spec)
@@ -42,11 +43,12 @@ def load_released(
     if trial:
         return refused(reason="a trial run loads nothing (pass --load to load it)")
     with _one_at_a_time(settings, spec.name):
-        snapshots = releases.to_load(spec.name) if only is None else [only]
+        snapshots = releases.to_load(spec.name, partition) if only is None else [only]
         if not snapshots:
-            latest = releases.latest(spec.name)
+            latest = releases.latest(spec.name, partition)
             why = f": {latest.verdict_reason}" if latest else ""
-            return refused(reason=f"nothing of `{spec.name}` is released{why}")
+            of = f"partition {partition} of `{spec.name}`" if partition else f"`{spec.name}`"
+            return refused(reason=f"nothing of {of} is released{why}")
         if not any(s.counts["passed"] for s in snapshots) and not spec.extract.allow_empty:
             return refused(
                 snapshot=snapshots[-1].id,
@@ -84,6 +86,7 @@ def _loaded(
             columns=columns_to_load(file, settings, snapshot.transformed),
             snapshot=snapshot.id,
             fingerprint=snapshot.fingerprint,
+            partition=snapshot.partition,
         )
         ledger.loaded(spec.name, snapshot.id, refused=[_entry(row) for row in loaded.refused])
         rows += loaded.rows

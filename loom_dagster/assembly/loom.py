@@ -5,31 +5,28 @@ The command line and Dagster both speak to a pipeline through ``Loom`` and nothi
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import getpass
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loom_dagster.assembly.scratch import scratch_in, state_folder
-from loom_dagster.clock import SystemClock
+from loom_dagster.assembly.state import State
 from loom_dagster.errors import LoomError
 from loom_dagster.events import Listener, ignore
-from loom_dagster.settings import RunOptions, Settings, load_settings
-from loom_dagster.spec import Project, load_project
+from loom_dagster.settings import RunOptions
 
 if TYPE_CHECKING:
-    from loom_dagster.assembly.plan import Materials
     from loom_dagster.assembly.prepared import Prepared
     from loom_dagster.assembly.report import Report
     from loom_dagster.assembly.triggers import Triggers
-    from loom_dagster.ledger import AnswerLog, Ledger, QuarantineEntry, WatermarkRow
+    from loom_dagster.ledger import QuarantineEntry, WatermarkRow
+    from loom_dagster.partitions import Partitioning
     from loom_dagster.pipeline import BatchDone, Consumed, LoadResult, Outcome, Stop
     from loom_dagster.prompts import TextFile
-    from loom_dagster.release import Releases, Snapshot
+    from loom_dagster.release import Snapshot
     from loom_dagster.spec import Pipeline
     from loom_dagster.watermark import Watermark
 
@@ -38,36 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["Loom"]
 
 
-class Loom:
+class Loom(State):
     """One project. Cheap to open; what a method needs is built when it is called."""
-
-    def __init__(self, settings: Settings, project: Project, environ: Mapping[str, str]) -> None:
-        self.settings, self.project = settings, project
-        self._environ = environ
-        self.clock = SystemClock()
-
-    @classmethod
-    def open(cls, root: Path, environ: Mapping[str, str] = os.environ) -> Loom:
-        """The project at ``root``. Raises Misconfigured for bad settings, never for a bad pipeline."""
-        settings = load_settings(root, environ)
-        return cls(settings, load_project(settings), environ)
 
     def names(self) -> list[str]:
         """Every pipeline, also those whose file has problems, sorted."""
         return list(self.project.names)
-
-    @functools.cached_property
-    def ledger(self) -> Ledger:
-        from loom_dagster.ledger import Ledger, ledger_address
-
-        state_folder(self.settings.state_dir)
-        return Ledger(ledger_address(self.settings))
-
-    @functools.cached_property
-    def releases(self) -> Releases:
-        from loom_dagster.release import Releases
-
-        return Releases(self.ledger, self.settings.state_dir)
 
     @functools.cached_property
     def triggers(self) -> Triggers:
@@ -83,7 +56,7 @@ class Loom:
 
         if name in self.project.broken:
             return broken_report(name, self.project.problems_of(name))
-        with self._scratch() as scratch:
+        with self.scratch() as scratch:
             ready = self.prepared(name, RunOptions(strict=strict), scratch, validating=True)
             return report(ready, connections=try_connections(ready, self.settings) if connections else None)
 
@@ -93,19 +66,22 @@ class Loom:
         options: RunOptions | None = None,
         *,
         listen: Listener = ignore,
+        partition: str = "",
         stop: Stop | None = None,
         dagster_run_id: str | None = None,
     ) -> Outcome:
-        """Extract, transform, evaluate; a snapshot, its verdict and, if it passed, its release.
+        """Extract, transform, evaluate; a snapshot, its verdict and, if it passed, its release. Of a partitioned
+        pipeline the ``partition`` that is named.
 
         Blocks; may be called from any thread. Raises Misconfigured before anything is spent.
         """
         from loom_dagster.assembly.plan import make_plan
         from loom_dagster.pipeline import Stop, run
 
-        with self._scratch() as scratch, self._materials() as materials:
-            taken = None if options is not None and options.trial else self.triggers.taken(name)
-            plan = replace(make_plan(self.prepared(name, options, scratch), materials), taken=taken)
+        with self.scratch() as scratch, self.materials() as materials:
+            taken = None if options is not None and options.trial else self.triggers.taken(name, partition)
+            ready = self.prepared(name, options, scratch, partition=partition)
+            plan = replace(make_plan(ready, materials), taken=taken)
             outcome = run(
                 plan,
                 self.ledger,
@@ -123,6 +99,7 @@ class Loom:
         ids: Sequence[str] | None,
         options: RunOptions | None = None,
         *,
+        partition: str = "",
         listen: Listener = ignore,
         stop: Stop | None = None,
     ) -> Outcome:
@@ -130,8 +107,8 @@ class Loom:
         the newest one plus those that pass now."""
         from loom_dagster.assembly.replay import replay
 
-        with self._scratch() as scratch, self._materials() as materials:
-            ready = self.prepared(name, options, scratch)
+        with self.scratch() as scratch, self.materials() as materials:
+            ready = self.prepared(name, options, scratch, partition=partition)
             outcome = replay(ready, materials, self.ledger, ids, listen=listen, stop=stop)
         return self._with_quarantine(outcome)
 
@@ -148,7 +125,7 @@ class Loom:
         """Consume the pipeline's stream until ``stop``, batch by batch."""
         from loom_dagster.assembly.streaming import stream
 
-        with self._scratch() as scratch, self._materials() as materials:
+        with self.scratch() as scratch, self.materials() as materials:
             return stream(
                 self.prepared(name, None, scratch),
                 materials,
@@ -161,14 +138,24 @@ class Loom:
                 stop=stop,
             )
 
-    def load(self, name: str, options: RunOptions | None = None, only: Snapshot | None = None) -> LoadResult:
+    def load(
+        self,
+        name: str,
+        options: RunOptions | None = None,
+        only: Snapshot | None = None,
+        *,
+        partition: str = "",
+    ) -> LoadResult:
         """Load what is released (``only``: that), whichever run it came from. Loading twice changes nothing."""
         from loom_dagster.assembly.loading import load_released
+        from loom_dagster.assembly.pieces import chosen_partition
 
-        trial = options is not None and options.trial
+        if only is None:
+            partition = chosen_partition(self.spec(name), partition, self.clock.now())
         result = load_released(
-            self.project.pipeline(name), self.settings, self.ledger, self.releases, trial=trial, only=only
-        )
+            self.project.pipeline(name), self.settings, self.ledger, self.releases,
+            partition=partition, trial=options is not None and options.trial, only=only,
+        )  # fmt: skip
         if result.loaded:
             self.publish_quarantine(name)
         return result
@@ -176,6 +163,11 @@ class Loom:
     def verdict(self, name: str, partition: str = "") -> Snapshot | None:
         """The newest snapshot with its verdict, released or held."""
         return self.releases.latest(name, partition)
+
+    def verdicts(self, name: str) -> dict[str, Snapshot]:
+        """The newest snapshot of each partition, by its key."""
+        found = reversed(self.releases.snapshots(name))  # newest last
+        return {s.partition: s for s in found if s.partition and not s.partition.startswith("~")}
 
     def released(self, name: str, partition: str = "") -> Snapshot | None:
         """The newest released snapshot: the only one anybody may read."""
@@ -186,15 +178,23 @@ class Loom:
         self.spec(name)
         return self.releases.release_held(name, partition, why=why, who=who or _whoami())
 
-    def quarantine(self, name: str, *, resolved: bool = False) -> list[QuarantineEntry]:
-        """The quarantined records of a pipeline; with ``resolved`` also those that are settled."""
+    def quarantine(
+        self, name: str, *, resolved: bool = False, partition: str | None = None
+    ) -> list[QuarantineEntry]:
+        """The quarantined records (None: of all partitions); with ``resolved`` also those that are settled."""
         self._known(name)
-        return self.ledger.quarantine(name, "", unresolved=not resolved)
+        if partition is None and name in self.project.files and self.partitions(name) is None:
+            partition = ""  # what it left when it had some is not there
+        return self.ledger.quarantine(name, partition, unresolved=not resolved)
 
-    def resolve(self, name: str, ids: Sequence[str], *, resolution: str, who: str | None = None) -> int:
-        """Mark quarantined records as dealt with; gives how many were open."""
+    def resolve(
+        self, name: str, ids: Sequence[str], *, resolution: str, who: str = "", partition: str | None = None
+    ) -> int:
+        """Mark quarantined records (None: of all partitions) as dealt with; gives how many were open."""
         self._known(name)
-        number = self.ledger.resolve(name, ids, resolution=resolution, who=who or _whoami())
+        number = self.ledger.resolve(
+            name, ids, resolution=resolution, who=who or _whoami(), partition=partition
+        )
         if name in self.project.files:
             self.publish_quarantine(name)
         return number
@@ -219,12 +219,6 @@ class Loom:
             return replace(outcome, stopped_by=outcome.stopped_by or said)
         return outcome
 
-    def answers(self) -> AnswerLog:
-        """The answer store, opened; the caller closes it."""
-        from loom_dagster.ledger import AnswerLog
-
-        return AnswerLog(state_folder(self.settings.state_dir) / "answers.sqlite")
-
     def code_version(self, name: str) -> str:
         """Changes when prompt, contexts, model, parameters or evaluators do."""
         from loom_dagster.assembly.identity import code_version
@@ -241,19 +235,35 @@ class Loom:
         """The pipeline's spec. Raises Misconfigured when its file has problems."""
         return self.project.pipeline(name).spec
 
+    def partitions(self, name: str) -> Partitioning | None:
+        """What partitions the pipeline has; None without any. Raises Misconfigured when its file has problems."""
+        block = self.spec(name).extract.partitions
+        return None if block is None else block.partitioning()
+
     def prepared(
-        self, name: str, options: RunOptions | None, scratch: Path, *, validating: bool = False
+        self,
+        name: str,
+        options: RunOptions | None,
+        scratch: Path,
+        *,
+        partition: str = "",
+        validating: bool = False,
     ) -> Prepared:
         """The pipeline, checked; see ``Prepared.problems``. Raises Misconfigured for a broken file."""
+        from loom_dagster.assembly.pieces import chosen_partition, released_table
         from loom_dagster.assembly.prepare import prepare
 
+        now = self.clock.now()
+        partition = chosen_partition(self.spec(name), partition, now, validating=validating)
         return prepare(
             self.project.pipeline(name),
             self.settings,
             options or RunOptions(),
-            self.releases,
+            lambda above: released_table(self.releases, self.spec(above), partition, now),
             scratch=scratch,
             watermark=self._watermark(name),
+            partition=partition,
+            now=now,
             environ=self._environ,
             validating=validating,
         )
@@ -272,25 +282,6 @@ class Loom:
     def _known(self, name: str) -> None:
         if name not in self.project.names:
             self.project.pipeline(name)  # raises, with the nearest name
-
-    @contextlib.contextmanager
-    def _materials(self) -> Iterator[Materials]:
-        from loom_dagster.assembly.plan import Materials
-
-        store = self.answers()
-        try:
-            yield Materials(
-                settings=self.settings,
-                store=store,
-                releases=self.releases,
-                clock=self.clock,
-                shares=self.ledger.limit_shares,
-            )
-        finally:
-            store.close()
-
-    def _scratch(self) -> contextlib.AbstractContextManager[Path]:
-        return scratch_in(state_folder(self.settings.state_dir))
 
 
 def _whoami() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from loom_dagster.connectors import Place, place_of
 from loom_dagster.settings import Settings
+from loom_dagster.spec import in_partition
 from loom_dagster.spec.models import Pipeline
 
 __all__ = ["destination_place", "place_at", "source_place"]
@@ -14,8 +15,8 @@ def place_at(uri: str, spec: Pipeline, settings: Settings) -> Place:
     return place_of(uri, settings.root, table=spec.name, connections=settings.connections)
 
 
-def source_place(spec: Pipeline, settings: Settings) -> Place:
-    return place_at(spec.extract.source, spec, settings)
+def source_place(spec: Pipeline, settings: Settings, partition: str = "") -> Place:
+    return place_at(in_partition(spec.extract.source, partition), spec, settings)
 
 
 def destination_place(spec: Pipeline, settings: Settings) -> Place:

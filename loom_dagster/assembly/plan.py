@@ -60,10 +60,11 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
             f"`{parts.spec.name}` reads a stream, which does not end", fix=f"loom stream {parts.spec.name}"
         )
     spec, prompt, model, limit = ready.spec, parts.prompt, parts.model, ready.options.limit
-    partition = TRIAL if ready.options.trial else ""
+    partition = TRIAL if ready.options.trial else ready.partition
     return Plan(
         pipeline=spec.name,
         partition=partition,
+        shown_partition=ready.partition,
         fingerprint=ready.fingerprint(),
         version=spec.version,
         model=model.name,
@@ -113,10 +114,15 @@ def _reached(ready: Prepared, source: Source, materials: Materials) -> Watermark
 
 def _gone(ready: Prepared, materials: Materials, written: Written) -> tuple[int, Sequence[str]]:
     """Known only when everything was read again."""
-    name = ready.spec.name
-    if not ready.options.full_refresh or written.deferred or materials.releases.released(name) is None:
+    name, partition = ready.spec.name, ready.partition
+    if (
+        not ready.options.full_refresh
+        or written.deferred
+        or materials.releases.released(name, partition) is None
+    ):
         return 0, ()
-    return gone(materials.releases.read_transformed(name), [written.transformed, written.quarantine])
+    before = materials.releases.read_transformed(name, partition)
+    return gone(before, [written.transformed, written.quarantine])
 
 
 def _paid(store: AnswerStore, key: bytes, since: float) -> float | None:

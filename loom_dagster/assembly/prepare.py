@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,8 @@ from loom_dagster.assembly.fallbacks import check_fallback
 from loom_dagster.assembly.increments import Start, start_of
 from loom_dagster.assembly.model_problems import check_models
 from loom_dagster.assembly.models import Models
-from loom_dagster.assembly.places import destination_place, place_at
+from loom_dagster.assembly.pieces import check_partitions
+from loom_dagster.assembly.places import destination_place, place_at, source_place
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.assembly.quarantine_table import quarantine_place
 from loom_dagster.errors import LoomError, Misconfigured, Problem, Transient
@@ -26,16 +28,15 @@ from loom_dagster.extract import Source, open_source
 from loom_dagster.gateway import PriceBook
 from loom_dagster.load import check_destination
 from loom_dagster.prompts import Prompt, compile_prompt
-from loom_dagster.release import Releases, check_columns
+from loom_dagster.release import check_columns
 from loom_dagster.settings import RunOptions, Settings
-from loom_dagster.spec import PipelineFile, load_mode
-from loom_dagster.spec.models import FieldSpec, Load, Pipeline
+from loom_dagster.spec import PipelineFile, load_mode, names_partition, upstream_name
+from loom_dagster.spec.models import FieldSpec, Load
 from loom_dagster.transform import OutputSchema, check_key_fields
 from loom_dagster.watermark import Watermark
 
-__all__ = ["check_columns_of", "prepare", "source_of"]
+__all__ = ["check_columns_of", "prepare"]
 
-_PIPELINE = "pipeline://"
 T = TypeVar("T")
 
 
@@ -43,19 +44,25 @@ def prepare(
     file: PipelineFile,
     settings: Settings,
     options: RunOptions,
-    releases: Releases,
+    table_of: Callable[[str], Path],
     *,
     scratch: Path,
     watermark: Watermark | None = None,
+    partition: str = "",
+    now: datetime | None = None,
     environ: Mapping[str, str] = os.environ,
     validating: bool = False,
 ) -> Prepared:
     """Put ``file`` together and check it. Never raises for what a user wrote: see ``problems``.
 
-    ``watermark``: how far an incremental pipeline has come. ``validating``: an upstream pipeline that has nothing released yet is a warning, as in every new project.
+    ``table_of`` says where the released table of another pipeline is. ``watermark``: how far an incremental pipeline has come. ``partition``: which one is read. ``validating``: an upstream pipeline that has nothing released yet is a warning, as in every new project.
     """
-    ready = Prepared(file=file, settings=settings, options=options, prices=PriceBook.load())
+    ready = Prepared(
+        file=file, settings=settings, options=options, prices=PriceBook.load(), partition=partition, now=now
+    )
     ready.problems.extend(file.problems)
+    if now is not None:
+        ready.problems.extend(check_partitions(file, now))
     spec, where, found = file.spec, file.where, ready.problems
     ready.prompt, of_prompt = compile_prompt(file, settings, strict=options.strict)
     found.extend(of_prompt)
@@ -68,12 +75,12 @@ def prepare(
         ready.model = ready.models.transform(ready.fields)
         ready.problems.extend(check_models(ready, environ))
     started = _attempt(
-        lambda: start_of(spec, options, watermark, validating=validating),
+        lambda: start_of(spec, options, watermark, partition=partition, validating=validating),
         where("extract", "incremental"),
         found,
     )
     ready.start = started or Start()
-    ready.source = _open(ready, releases, scratch, validating=validating)
+    ready.source = _open(ready, table_of, scratch, validating=validating)
     if ready.source is not None:
         found.extend(check_columns_of(ready, ready.source.schema))
     place = destination_place(spec, settings)
@@ -85,12 +92,15 @@ def prepare(
     return ready
 
 
-def _open(ready: Prepared, releases: Releases, scratch: Path, *, validating: bool) -> Source | None:
+def _open(
+    ready: Prepared, table_of: Callable[[str], Path], scratch: Path, *, validating: bool
+) -> Source | None:
     where = ready.file.where("extract", "source")
     try:
-        return source_of(ready.spec, ready.settings, releases, scratch=scratch, start=ready.start)
+        return _source_of(ready, table_of, scratch)
     except Misconfigured as error:
-        of_time = validating and error.kind == "not_released"
+        # what one partition lacks says nothing of the others
+        of_time = validating and (error.kind == "not_released" or names_partition(ready.spec.extract.source))
         found = error.problems or (_problem(error, where),)
         ready.problems.extend(replace(p, level="warning") if of_time else p for p in found)
     except Transient as error:
@@ -100,20 +110,19 @@ def _open(ready: Prepared, releases: Releases, scratch: Path, *, validating: boo
     return None
 
 
-def source_of(
-    spec: Pipeline, settings: Settings, releases: Releases, *, scratch: Path, start: Start | None = None
-) -> Source:
+def _source_of(ready: Prepared, table_of: Callable[[str], Path], scratch: Path) -> Source:
     """The opened source; ``pipeline://name`` is that pipeline's latest released table.
 
     Raises Misconfigured when it cannot be read.
     """
-    uri, start = spec.extract.source, start or Start()
-    from_pipeline = uri.startswith(_PIPELINE)
-    if from_pipeline:
-        uri = str(releases.read_transformed(uri.removeprefix(_PIPELINE)))
+    spec, start = ready.spec, ready.start
+    above = upstream_name(spec.extract.source)
+    from_pipeline = above is not None
     return open_source(
         spec.extract,
-        place_at(uri, spec, settings),
+        source_place(spec, ready.settings, ready.partition)
+        if above is None
+        else place_at(str(table_of(above)), spec, ready.settings),
         batch_size=spec.transform.batch_size,
         scratch=scratch,
         from_pipeline=from_pipeline,

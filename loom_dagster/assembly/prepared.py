@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from loom_dagster.assembly.increments import Start
@@ -25,7 +26,7 @@ __all__ = ["Prepared"]
 @dataclass(kw_only=True)
 class Prepared:
     """A pipeline as far as it could be put together. ``problems`` in the order they were found;
-    what could not be built for one of them is None."""
+    what could not be built for one of them is None. ``partition``: the one that is read, where there are any."""
 
     file: PipelineFile
     settings: Settings
@@ -39,6 +40,8 @@ class Prepared:
     models: Models | None = None
     model: Model | None = None
     start: Start = field(default_factory=Start)
+    partition: str = ""
+    now: datetime | None = None
 
     @property
     def spec(self) -> Pipeline:
@@ -95,7 +98,12 @@ class Prepared:
             judges,
             [spec.extract.source, spec.extract.key, spec.load.on_failure, spec.load.retries],
             [second.identity if second else None, _unasked(spec.load.fallback)],
-            [self.options.limit, dict(self.options.params)],
+            # trials of all partitions are one slot: one does not go on with another's run
+            [
+                self.options.limit,
+                dict(self.options.params),
+                *([self.partition] if self.options.trial and self.partition else []),
+            ],
         ).hex()
 
 

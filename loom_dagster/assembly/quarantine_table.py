@@ -66,7 +66,10 @@ def publish_quarantine(
         return 0
     kept_as = f"~quarantine:{place.uri}"  # how far it is brought is kept like a pipeline's own watermark
     done = ledger.watermarks.get(spec.name, kept_as)
-    changed = [e for e in ledger.quarantine(spec.name, "") if done is None or _changed(e) >= done.moved_at]
+    wanted = "" if spec.extract.partitions is None else None
+    changed = [
+        e for e in ledger.quarantine(spec.name, wanted) if done is None or _changed(e) >= done.moved_at
+    ]
     if not changed:
         return 0
     _ship(place, spec, _Rows(_INDEX, len(changed), functools.partial(_indexed, changed)))

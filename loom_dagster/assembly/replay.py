@@ -33,12 +33,12 @@ def replay(
     Each is asked as a new sample, so that the store cannot give the same bad answer back. Raises
     Misconfigured when there is nothing to try.
     """
-    name = ready.spec.name
+    name, partition = ready.spec.name, ready.partition
     if is_stream(ready.spec.extract.source):
         return replay_stream(ready, materials, ledger, ids, listen=listen, stop=stop)
     incremental = ready.spec.extract.incremental is not None
-    snapshot = _newest(name, materials.releases, ledger)
-    _refuse_refused(name, ledger, ids or ())
+    snapshot = _newest(name, partition, materials.releases, ledger)
+    _refuse_refused(name, partition, ledger, ids or ())
     rows = waiting_rows(name, materials, ledger, ids) if incremental else rows_for_retry(snapshot, ids)
     if not rows.ids:
         raise Misconfigured(
@@ -51,7 +51,7 @@ def replay(
         replace(
             materials,
             batches=lambda: rows.batches(size),
-            samples=ledger.samples(name, "", rows.ids),
+            samples=ledger.samples(name, partition, rows.ids),
             source_schema=rows.table.schema,
             increment=incremental,
         ),
@@ -76,24 +76,25 @@ def replay(
     )
 
 
-def _newest(name: str, releases: Releases, ledger: Ledger) -> Snapshot:
+def _newest(name: str, partition: str, releases: Releases, ledger: Ledger) -> Snapshot:
     """The snapshot whose quarantine it is. Raises Misconfigured without one, and for a run that goes first."""
-    snapshot = releases.latest(name)
+    again = f"loom run {name}" + (f" --partition {partition}" if partition else "")
+    snapshot = releases.latest(name, partition)
     if snapshot is None:
-        raise Misconfigured(f"`{name}` has no quarantine", why="it has not been run", fix=f"loom run {name}")
-    unfinished = ledger.open_run(name)
+        raise Misconfigured(f"`{name}` has no quarantine", why="it has not been run", fix=again)
+    unfinished = ledger.open_run(name, partition)
     if unfinished is not None:
         raise Misconfigured(
             f"a run of `{name}` has not ended ({unfinished.status} since {unfinished.started_at:%Y-%m-%d %H:%M} UTC)",
             why="records that are deferred come before records that failed",
-            fix=f"finish it first: loom run {name}",
+            fix=f"finish it first: {again}",
         )
     return snapshot
 
 
-def _refuse_refused(name: str, ledger: Ledger, ids: Sequence[str]) -> None:
+def _refuse_refused(name: str, partition: str, ledger: Ledger, ids: Sequence[str]) -> None:
     """Rows that a destination refused passed every judge: asking the model again would change nothing."""
-    entries = ledger.quarantine(name, "", ids=ids, unresolved=True) if ids else []
+    entries = ledger.quarantine(name, partition, ids=ids, unresolved=True) if ids else []
     refused = [entry for entry in entries if entry.stage == "load"]
     if refused:
         raise Misconfigured(

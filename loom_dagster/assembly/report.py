@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loom_dagster.assembly.model_problems import models_of
+from loom_dagster.assembly.pieces import said_of
 from loom_dagster.assembly.places import destination_place, source_place
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Problem
@@ -73,6 +74,7 @@ def report(
         "Models": [],
         "Evaluators": [],
         "Source": [],
+        "Partitions": [],
         "Destination": [],
         "Budgets": [_ok(f"{dollars(usd)} {_PER[name]}") for name, usd in ready.budgets.limits().items()],
     }
@@ -99,6 +101,8 @@ def report(
         unknown = not columns and is_stream(spec.extract.source)
         what = "a stream; it is checked with its first messages" if unknown else f"{columns} columns"
         sections["Source"] = [_ok(f"{spec.extract.source}: {what}")]
+    if ready.now is not None:
+        sections["Partitions"] = [_ok(text) for text in said_of(spec, ready.now)]
     sections["Destination"] = [_ok(spec.load.destination)]
     problems = [*ready.problems, *(connections or ())]
     for problem in problems:
@@ -118,7 +122,10 @@ def report(
 def try_connections(ready: Prepared, settings: Settings) -> list[Problem]:
     """What trying the source and the destination finds; nothing is written."""
     where = ready.file.where
-    source, destination = source_place(ready.spec, settings), destination_place(ready.spec, settings)
+    source, destination = (
+        source_place(ready.spec, settings, ready.partition),
+        destination_place(ready.spec, settings),
+    )
     return [
         *check_source(
             ready.spec.extract, source, where=lambda *loc: where("extract", *loc), connections=True

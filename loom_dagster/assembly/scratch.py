@@ -9,25 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from loom_dagster.errors import Misconfigured
-
-__all__ = ["scratch_in", "state_folder"]
-
-
-def state_folder(state: Path) -> Path:
-    """The project's own folder, made if need be. Raises Misconfigured when it cannot be."""
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        ignore_file = state / ".gitignore"
-        if not ignore_file.exists():
-            ignore_file.write_text("*\n", encoding="utf-8")
-    except OSError as error:
-        raise Misconfigured(
-            "the project's state folder cannot be written",
-            where=str(state),
-            why=error.strerror or str(error),
-        ) from error
-    return state
+__all__ = ["scratch_in"]
 
 
 @contextlib.contextmanager

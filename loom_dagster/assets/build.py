@@ -24,6 +24,7 @@ from loom_dagster.assets.loaded import loaded_asset
 from loom_dagster.assets.observed import Inputs, observed_assets
 from loom_dagster.assets.op import pipeline_op
 from loom_dagster.assets.options import OPTIONS_KEY, LoomOptions
+from loom_dagster.assets.partitions import mapping_of, partitioning_of, partitions_definition
 from loom_dagster.assets.schedules import pipeline_schedule
 from loom_dagster.assets.sensors import pipeline_sensor
 from loom_dagster.assets.translator import LoomTranslator
@@ -65,7 +66,7 @@ def definitions_of(
     nodes: dict[dg.AssetKey, Node] = {}
 
     def spec(node: Node, deps: Sequence[Node] = ()) -> dg.AssetSpec:
-        found = _spec(translator, node, deps)
+        found = _partitioned(_spec(translator, node, deps), translator, node, deps)
         if found.key in nodes:
             raise dg.DagsterInvalidDefinitionError(
                 f"the translator gives the key {found.key.to_user_string()} to two assets: "
@@ -96,6 +97,23 @@ def definitions_of(
         # a process a step would spend seconds on imports
         executor=dg.in_process_executor,
     )
+
+
+def _partitioned(
+    spec: dg.AssetSpec, translator: LoomTranslator, node: Node, deps: Sequence[Node]
+) -> dg.AssetSpec:
+    """``spec`` with the partitions of its pipeline, and each dependency with those that it is of."""
+    parts = partitioning_of(node)
+    if parts is None:
+        return spec
+    mappings = {translator.key(dep): mapping_of(node, dep) for dep in deps}
+    mapped = [
+        dg.AssetDep(dep.asset_key, partition_mapping=mappings[dep.asset_key])
+        if dep.partition_mapping is None and mappings.get(dep.asset_key) is not None
+        else dep
+        for dep in spec.deps
+    ]
+    return spec.replace_attributes(deps=mapped, partitions_def=partitions_definition(parts))
 
 
 def _spec(translator: LoomTranslator, node: Node, deps: Sequence[Node]) -> dg.AssetSpec:

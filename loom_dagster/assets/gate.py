@@ -16,13 +16,15 @@ import dagster as dg
 from loom_dagster.assets.graph import Lane
 from loom_dagster.assets.keys import identifier
 from loom_dagster.assets.metadata import RELEASED_BY_GATE, histogram
+from loom_dagster.assets.partitions import asked_keys, partitioning_of, partitions_definition
+from loom_dagster.assets.ranges import of_range
 from loom_dagster.assets.translator import GATE, Check, LoomTranslator
 
 if TYPE_CHECKING:
     from loom_dagster.assets.runs import Runs
     from loom_dagster.release import Snapshot
 
-__all__ = ["checks_of", "evaluator_result", "gate_result", "pipeline_checks"]
+__all__ = ["checks_of", "evaluator_result", "gate_result", "holds", "pipeline_checks"]
 
 
 def checks_of(lane: Lane) -> list[Check]:
@@ -67,17 +69,31 @@ def pipeline_checks(
             )
         specs.append(spec)
 
+    parts = partitioning_of(lane.transformed)
+    definition = None if parts is None else partitions_definition(parts)
+
     @dg.multi_asset_check(name=f"{lane.identifier}__checks", specs=specs, can_subset=False)
-    def evaluate() -> Iterator[dg.AssetCheckResult]:
-        snapshot = runs.verdict(lane.name)
+    def evaluate(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         share = lane.file.spec.evaluate.batch_threshold
-        for check in checks:
+        keys = asked_keys(definition, context.run.tags)
+        found = {key: runs.verdict(lane.name, key) for key in keys} if keys else runs.verdicts(lane.name)
+
+        def one(check: Check, snapshot: Snapshot | None) -> dg.AssetCheckResult:
             if check.evaluator is None:
-                yield gate_result(check, asset, snapshot)
-            else:
-                yield evaluator_result(check, asset, snapshot, 1.0 if share is None else share)
+                return gate_result(check, asset, snapshot)
+            return evaluator_result(check, asset, snapshot, 1.0 if share is None else share)
+
+        for check in checks:
+            each = {key: one(check, snapshot) for key, snapshot in found.items()}
+            yield of_range(each) if len(each) > 1 else next(iter(each.values()), one(check, None))
 
     return evaluate
+
+
+def holds(snapshot: Snapshot) -> bool:
+    """Whether the gate keeps this batch back; an empty one is nothing to keep back."""
+    empty = snapshot.verdict_passed and snapshot.counts.get("extracted") == 0
+    return snapshot.released_at is None and not empty
 
 
 def gate_result(check: Check, asset: dg.AssetKey, snapshot: Snapshot | None) -> dg.AssetCheckResult:

@@ -6,29 +6,36 @@
 The annotation says how: pandas.DataFrame (also without one), pyarrow.Table,
 pyarrow.dataset.Dataset, or pathlib.Path. Nothing is ever pickled.
 
+Of a pipeline with partitions it is those that the asset's own partition depends on; several are one table, partition
+after partition, those left out that are not released. As files they are a dict[str, pathlib.Path] by their keys.
+
 `quarantine` is for those who look into what failed, and a held batch needs that most: it is read
 from the newest snapshot, with what has been resolved since. As a Path it is the file as it was written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from loom_dagster.assets.graph import Node
+from loom_dagster.assets.partitions import partitioning_of
+from loom_dagster.assets.ranges import of
+from loom_dagster.clock import SystemClock
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from loom_dagster.assets.runs import Runs
+    from loom_dagster.release import Snapshot
 
 __all__ = ["IO_MANAGER_KEY", "LoomIOManager"]
 
 IO_MANAGER_KEY = "loom_io_manager"
-_READABLE = "pandas.DataFrame, pyarrow.Table, pyarrow.dataset.Dataset, pathlib.Path"
+_READABLE = "pandas.DataFrame, pyarrow.Table, pyarrow.dataset.Dataset, pathlib.Path, dict[str, pathlib.Path]"
 
 
 class LoomIOManager(dg.IOManager):
@@ -55,28 +62,53 @@ class LoomIOManager(dg.IOManager):
                 " with `deps=[...]` and read it from there",
                 allow_retries=False,
             )
-        wanted, pipeline = _wanted(context), node.pipeline
+        wanted, keys = _wanted(context), _keys(context, node)
+        found = {key: self._snapshot(node, key) for key in keys}
+        there = {key: snapshot for key, snapshot in found.items() if snapshot is not None}
+        if not there:
+            raise self._nothing(node.pipeline, keys)
+        context.add_input_metadata({"loom/snapshot": ", ".join(s.id for s in there.values())})
         passed = node.role == "transformed"
-        snapshot = self._runs.released(pipeline) if passed else self._runs.verdict(pipeline)
-        if snapshot is None:
-            raise self._nothing(pipeline)
-        context.add_input_metadata({"loom/snapshot": snapshot.id})
-        path = snapshot.transformed if passed else snapshot.quarantine
+        paths = {key: s.transformed if passed else s.quarantine for key, s in there.items()}
+        if wanted == "dict":
+            return paths
         if wanted == "Path":
-            return path
-        table = _table(path)
-        return _as(table if passed else self._resolved(pipeline, table), wanted)
+            return self._one_path(context, paths)
+        tables = [
+            table if passed else self._resolved(node.pipeline, key, table)
+            for key, table in ((key, _table(path)) for key, path in paths.items())
+        ]
+        return _as(_together(tables), wanted)
 
-    def _nothing(self, pipeline: str) -> dg.Failure:
-        newest = self._runs.verdict(pipeline)
+    def _snapshot(self, node: Node, key: str) -> Snapshot | None:
+        passed, pipeline = node.role == "transformed", node.pipeline or ""
+        return self._runs.released(pipeline, key) if passed else self._runs.verdict(pipeline, key)
+
+    def _one_path(self, context: dg.InputContext, paths: Mapping[str, Path]) -> Path:
+        if len(paths) > 1:
+            raise dg.Failure(
+                f"{context.asset_key.to_user_string()} is read in {len(paths)} partitions, each a file of its own;"
+                " annotate the input as dict[str, pathlib.Path]",
+                allow_retries=False,
+            )
+        return next(iter(paths.values()))
+
+    def _nothing(self, pipeline: str, keys: Sequence[str]) -> dg.Failure:
+        newest = self._runs.verdict(pipeline, keys[0]) if len(keys) == 1 else None
         state = f"its newest batch is held: {newest.verdict_reason}" if newest else "it has not been run"
+        if len(keys) > 1:
+            state = f"none of {len(keys)} partitions is released"
+        elif keys and keys[0]:
+            state = f"of partition {keys[0]}: {state}"
         return dg.Failure(f"`{pipeline}` has released nothing to read; {state}", allow_retries=False)
 
-    def _resolved(self, pipeline: str, table: pa.Table) -> pa.Table:
+    def _resolved(self, pipeline: str, key: str, table: pa.Table) -> pa.Table:
         """``table`` with what the ledger knows by now of each record."""
         import pyarrow as pa
 
-        entries = {entry.record_id: entry for entry in self._runs.quarantine(pipeline, resolved=True)}
+        entries = {
+            entry.record_id: entry for entry in self._runs.quarantine(pipeline, resolved=True, **of(key))
+        }
         found = [entries.get(record_id) for record_id in table.column("record_id").to_pylist()]
         at = pa.array([e.resolved_at if e else None for e in found], pa.timestamp("us", tz="UTC"))
         how = pa.array([e.resolution if e else None for e in found], pa.string())
@@ -97,6 +129,7 @@ def _wanted(context: dg.InputContext) -> str:
         ("pyarrow", "Table"): "Table",
         ("pyarrow", "Dataset"): "Dataset",
         ("pathlib", "Path"): "Path",
+        ("builtins", "dict"): "dict",
     }
     module = str(getattr(kind, "__module__", "")).partition(".")[0]
     name = names.get((module, str(getattr(kind, "__name__", kind))))
@@ -107,6 +140,23 @@ def _wanted(context: dg.InputContext) -> str:
             allow_retries=False,
         )
     return name
+
+
+def _keys(context: dg.InputContext, node: Node) -> Sequence[str]:
+    """The partitions that the asset downstream asks for; "" where there are none."""
+    parts = partitioning_of(node)
+    if parts is None:
+        return [""]
+    if context.has_asset_partitions:
+        return list(context.asset_partition_keys)
+    return parts.keys(SystemClock().now())
+
+
+def _together(tables: Sequence[pa.Table]) -> pa.Table:
+    """Partition after partition; a column that one lacks is null there."""
+    import pyarrow as pa
+
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="permissive")
 
 
 def _table(path: Path) -> pa.Table:

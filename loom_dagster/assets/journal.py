@@ -24,6 +24,11 @@ class Journal:
     failures: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
 
+    def forget(self) -> None:
+        """Before the next Dagster run: what the last one came to is told."""
+        for found in (self.outcomes, self.loads, self.errors, self.failures):
+            found.clear()
+
     def outcome(self, lane: Lane) -> Outcome:
         """What became of one pipeline; a failed outcome that says why if its run gave none."""
         outcome = self.outcomes.get(lane.name)

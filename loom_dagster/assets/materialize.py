@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,13 +36,14 @@ def materialize(
     options: RunOptions | None = None,
     listen: Listener = ignore,
     *,
+    partitions: Mapping[str, Sequence[str]] | None = None,
     translator: LoomTranslator | None = None,
     environ: Mapping[str, str] = os.environ,
     open_loom: Callable[[Path], Runs] = Loom.open,
 ) -> list[Outcome]:
     """Run pipelines with their checks and loads as one Dagster run; one outcome a name, in that order.
 
-    A trial is one Dagster run a pipeline: it publishes nothing, so none waits for another. A
+    ``partitions``: those that are run of each, one Dagster run a partition; then there is one outcome for each. A trial is one Dagster run a pipeline: it publishes nothing, so none waits for another. A
     pipeline that did not run, because what it reads was held or failed, has a failed outcome that
     says so. Call it from the main thread, so that Ctrl-C is heard; the outcome is then
     ``interrupted``. Raises Misconfigured for a broken pipeline before anything runs, and for one
@@ -55,18 +56,37 @@ def materialize(
     graph = survey(runs)
     lanes = _lanes(graph, names)
     defs = definitions_of(runs, graph, translator, listen=listen, journal=journal)
+    keys = {lane.name: list((partitions or {}).get(lane.name, [""])) for lane in lanes}
+    found: dict[tuple[str, str], Outcome] = {}
     with instance_of(runs.settings, environ) as instance:
-        for group in [[lane] for lane in lanes] if options.trial else [lanes]:
+        for group, key in _jobs(lanes, keys, alone=options.trial):
+            journal.forget()
             nodes = [node for lane in group for node in (lane.transformed, lane.quarantine)]
             if not options.trial:
                 nodes += [lane.loaded for lane in group]
-            _execute(defs, instance, [translator.key(node) for node in nodes], options, journal)
-            if journal.interrupted:
-                break
-    if len(names) == 1 and names[0] not in journal.outcomes and names[0] in journal.errors:
-        raise journal.errors[names[0]]
-    by_name = {lane.name: lane for lane in lanes}
-    return [journal.outcome(by_name[name]) for name in names]
+            if not journal.interrupted:
+                _execute(defs, instance, [translator.key(node) for node in nodes], options, journal, key)
+            only = names[0] if len(names) == 1 and len(keys[names[0]]) == 1 else ""
+            if only in journal.errors and only not in journal.outcomes:
+                raise journal.errors[only]
+            found |= {(lane.name, key): replace(journal.outcome(lane), partition=key) for lane in group}
+    return [found[name, key] for name in names for key in keys[name]]
+
+
+def _jobs(
+    lanes: Sequence[Lane], keys: Mapping[str, Sequence[str]], *, alone: bool
+) -> Iterator[tuple[Sequence[Lane], str]]:
+    """What is one Dagster run: pipelines that follow each other with the same partitions, for each of these;
+    ``alone``: each for itself."""
+    groups: list[list[Lane]] = []
+    for lane in lanes:
+        if groups and not alone and keys[groups[-1][0].name] == keys[lane.name]:
+            groups[-1].append(lane)
+        else:
+            groups.append([lane])
+    for group in groups:
+        for key in keys[group[0].name]:
+            yield group, key
 
 
 def _lanes(graph: Graph, names: Sequence[str]) -> list[Lane]:
@@ -83,13 +103,15 @@ def _execute(
     keys: Sequence[dg.AssetKey],
     options: RunOptions,
     journal: Journal,
+    partition: str,
 ) -> None:
-    """One Dagster run of ``keys`` and their checks."""
+    """One Dagster run of ``keys``, of a ``partition`` where there are any, and their checks."""
     try:
         result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
             asset_selection=keys,
             instance=instance,
             raise_on_error=False,
+            partition_key=partition or None,
             run_config={
                 "resources": {OPTIONS_KEY: {"config": asdict(options)}},
                 # whoever called tells the user; Dagster's own account is in the instance

@@ -32,7 +32,7 @@ def observed_assets(
 ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Sources and texts. A source that cannot be watched is there all the same, without the button."""
     readers = {lane.reads.path: lane for lane in reversed(graph.lanes) if lane.reads is not None}
-    watched = [node for node in graph.sources if why_unwatched(readers[node.path].file.spec.extract) is None]
+    watched = [node for node in graph.sources if _is_watched(readers[node.path])]
     of_text = {text.path: lane for lane in reversed(graph.lanes) for text in lane.texts}
     found: list[dg.AssetsDefinition | dg.AssetSpec] = []
     found += [spec(node) for node in graph.sources if node not in watched]
@@ -78,6 +78,12 @@ def observation(key: dg.AssetKey, version: str) -> dg.AssetObservation:
     return dg.AssetObservation(key, tags={VERSION_TAG: version})
 
 
+def _is_watched(lane: Lane) -> bool:
+    """As a whole: partitions are looked at one by one, by their sensor."""
+    extract = lane.file.spec.extract
+    return extract.partitions is None and why_unwatched(extract) is None
+
+
 def _source_version(lane: Lane, runs: "Runs") -> str:
     return runs.triggers.source_version(lane.name)
 
@@ -115,6 +121,6 @@ class Inputs:
         lane, runs = self.lane, self.runs
         found = [(node, functools.partial(_content, node, lane, runs)) for node in lane.texts]
         source = lane.reads
-        if source is None or source.role != "source" or why_unwatched(lane.file.spec.extract):
+        if source is None or source.role != "source" or not _is_watched(lane):
             return found
         return [(source, functools.partial(_source_version, lane, runs)), *found]

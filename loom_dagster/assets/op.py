@@ -7,6 +7,8 @@ interrupted, failed  from failure" and run retries continue where it stopped
 records missing,     materialized; the step fails and is not retried, since the next try would
 nothing passed       end the same way
 trial                an observation instead of a materialization; what depends on it is skipped
+
+A step of several partitions runs each of them; one that fails does not stop the others.
 """
 
 from collections.abc import Iterator
@@ -19,7 +21,9 @@ from loom_dagster.assets.journal import Journal
 from loom_dagster.assets.metadata import quarantine_metadata, transformed_metadata
 from loom_dagster.assets.observed import Inputs
 from loom_dagster.assets.options import LoomOptions
+from loom_dagster.assets.partitions import asked_keys
 from loom_dagster.assets.progress import Teller
+from loom_dagster.assets.ranges import BACKFILL, Made, of, together, told, without_partition
 from loom_dagster.assets.worker import run_in_thread
 from loom_dagster.errors import LoomError, Misconfigured, Permanent
 from loom_dagster.events import Listener
@@ -41,39 +45,67 @@ def pipeline_op(
     journal: Journal,
 ) -> dg.AssetsDefinition:
     """``specs``: transformed and quarantine. Both come from one step, or neither does."""
-    transformed, quarantine = specs
+    transformed, _ = specs
 
-    @dg.multi_asset(name=f"{lane.identifier}__run", specs=list(specs), can_subset=False)
+    @dg.multi_asset(
+        name=f"{lane.identifier}__run",
+        specs=list(specs),
+        can_subset=False,
+        backfill_policy=BACKFILL if transformed.partitions_def else None,
+    )
     def run(context: dg.AssetExecutionContext, loom_options: LoomOptions) -> Iterator[Any]:
         options = loom_options.run_options()
+        keys = asked_keys(transformed.partitions_def, context.run.tags)
+        if not keys:
+            raise without_partition(lane.name)
         if not options.trial:
             inputs.note(context)
 
-        def work(tell: Listener, stop: "Stop") -> "Outcome":
-            outcome = runs.run(lane.name, options, listen=tell, stop=stop, dagster_run_id=context.run.run_id)
-            journal.outcomes[lane.name] = outcome
-            return outcome
+        def one(key: str) -> "Outcome":
+            def work(tell: Listener, stop: "Stop") -> "Outcome":
+                outcome = runs.run(
+                    lane.name, options, listen=tell, stop=stop, dagster_run_id=context.run.run_id, **of(key)
+                )
+                journal.outcomes[lane.name] = outcome
+                return outcome
 
-        try:
-            outcome = run_in_thread(work, Teller(context, transformed.key, listen))
-        except LoomError as error:
-            journal.errors[lane.name] = error
-            raise failure_of_error(error) from error
-        if outcome.trial:
-            yield dg.AssetObservation(
-                transformed.key, description="a trial run", metadata=transformed_metadata(outcome)
-            )
-            context.log.info(f"{lane.name}: a trial; nothing is published, what depends on it is skipped")
-        elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
-            version = dg.DataVersion(outcome.data_version) if outcome.data_version else None
-            yield dg.MaterializeResult(
-                transformed.key, metadata=transformed_metadata(outcome), data_version=version
-            )
-            yield dg.MaterializeResult(quarantine.key, metadata=quarantine_metadata(outcome))
-        if failure := failure_of(outcome):
-            raise failure
+            try:
+                return run_in_thread(work, Teller(context, transformed.key, listen))
+            except LoomError as error:
+                journal.errors[lane.name] = error
+                raise failure_of_error(error) from error
+
+        done: list[Made] = []
+        failed: dict[str, dg.Failure] = {}
+        for key in keys:
+            try:
+                outcome = one(key)
+            except dg.Failure as failure:
+                failed[key] = failure
+                continue
+            if outcome.trial:
+                yield dg.AssetObservation(
+                    transformed.key,
+                    description="a trial run",
+                    metadata=transformed_metadata(outcome),
+                    partition=key or None,
+                )
+                context.log.info(f"{lane.name}: a trial; nothing is published, what depends on it is skipped")
+            elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
+                done += _made(specs, key, outcome)
+            if broken := failure_of(outcome):
+                failed[key] = broken
+        yield from told(context, keys, done)
+        if failed:
+            raise together(failed, len(keys))
 
     return run
+
+
+def _made(specs: tuple[dg.AssetSpec, dg.AssetSpec], key: str, outcome: "Outcome") -> list[Made]:
+    transformed, quarantine = specs
+    passed = Made(transformed.key, key, transformed_metadata(outcome), outcome.data_version)
+    return [passed, Made(quarantine.key, key, quarantine_metadata(outcome))]
 
 
 def failure_of(outcome: "Outcome") -> dg.Failure | None:

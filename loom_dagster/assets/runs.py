@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from loom_dagster.events import Listener, ignore
@@ -37,15 +37,20 @@ class Runs(Protocol):
         name: str,
         options: RunOptions | None = None,
         *,
+        partition: str = "",
         listen: Listener = ignore,
         stop: Stop | None = None,
         dagster_run_id: str | None = None,
     ) -> Outcome: ...
 
-    def load(self, name: str, options: RunOptions | None = None) -> LoadResult: ...
+    def load(self, name: str, options: RunOptions | None = None, *, partition: str = "") -> LoadResult: ...
 
     def verdict(self, name: str, partition: str = "") -> Snapshot | None: ...
 
+    def verdicts(self, name: str) -> Mapping[str, Snapshot]: ...
+
     def released(self, name: str, partition: str = "") -> Snapshot | None: ...
 
-    def quarantine(self, name: str, *, resolved: bool = False) -> Sequence[QuarantineEntry]: ...
+    def quarantine(
+        self, name: str, *, resolved: bool = False, partition: str | None = None
+    ) -> Sequence[QuarantineEntry]: ...

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["pipeline_sensor", "unfinished_runs"]
 
 PIPELINE, STATE, CODE, WHY = "loom/pipeline", "loom/state", "loom/code", "loom/why"
+PARTITION = "dagster/partition"
 _LOOKED_AT = 25  # runs
 
 
@@ -89,6 +90,7 @@ def _attempts(records: Sequence[dg.RunRecord]) -> list[Attempt]:
             state=tags[STATE],
             code=tags.get(CODE, ""),
             succeeded=record.dagster_run.is_success,
+            partition=tags.get(PARTITION, ""),
             ended_at=datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC),
         )
         for record in records
@@ -101,13 +103,16 @@ def _request(lane: Lane, translator: LoomTranslator, found: Due) -> dg.RunReques
     if found.load_only:
         only = {"asset_selection": [translator.key(lane.loaded)], "asset_check_keys": []}
     tags = {PIPELINE: lane.identifier, STATE: found.state, CODE: found.code, WHY: found.why[:200]}
-    return dg.RunRequest(run_key=f"{lane.identifier}-{found.key}", tags=tags, **only)
+    return dg.RunRequest(
+        run_key=f"{lane.identifier}-{found.key}", partition_key=found.partition or None, tags=tags, **only
+    )
 
 
 def _versions(lane: Lane, translator: LoomTranslator, runs: Runs, found: Due) -> dict[str, str]:
     """By asset key, what was looked at: those are noted when they change."""
     seen: dict[str, str] = {}
-    if "source" in found.versions and lane.reads is not None and lane.reads.role == "source":
+    whole = lane.reads is not None and lane.reads.role == "source" and not found.partition
+    if whole and lane.reads is not None and "source" in found.versions:
         seen[translator.key(lane.reads).to_user_string()] = found.versions["source"]
     if "prompt" in found.versions:
         digests = {text.path: text.digest[:16] for text in runs.texts(lane.name)}

@@ -10,6 +10,7 @@ import typer
 from loom_dagster.cli.exits import OK
 from loom_dagster.cli.options import AsJson, ProjectDir, open_loom
 from loom_dagster.cli.output import emit
+from loom_dagster.cli.partitions import OneKey
 from loom_dagster.cli.terminal import Terminal
 
 __all__ = ["load"]
@@ -19,11 +20,12 @@ _FAILED = 1
 
 def load(
     name: Annotated[str, typer.Argument(help="The pipeline.")],
+    partition: OneKey = "",
     project: ProjectDir = None,
     as_json: AsJson = False,
 ) -> int:
     """Load what is released. Loading twice changes nothing."""
-    result = open_loom(project).load(name)
+    result = open_loom(project).load(name, partition=partition)
     code = OK if result.loaded and (result.rows or not result.refused) else _FAILED
     if as_json:
         emit({"pipeline": name, "load": result, "exit_code": code})

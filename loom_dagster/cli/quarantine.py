@@ -16,6 +16,7 @@ from loom_dagster.cli.exits import OK
 from loom_dagster.cli.figures import counted, moment
 from loom_dagster.cli.options import AsJson, ProjectDir, open_loom
 from loom_dagster.cli.output import as_plain, emit
+from loom_dagster.cli.partitions import OneKey
 from loom_dagster.cli.terminal import Terminal
 from loom_dagster.errors import Misconfigured
 from loom_dagster.settings import RunOptions
@@ -46,13 +47,14 @@ def list_entries(
     stage: Annotated[str | None, typer.Option(help="Only those that failed at this stage.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only those of this kind, such as wrong_schema.")] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N.")] = 50,
+    partition: OneKey = "",
     project: ProjectDir = None,
     as_json: AsJson = False,
 ) -> int:
     """List the records in quarantine, newest run first."""
     entries = [
         e
-        for e in open_loom(project).quarantine(name, resolved=everything)
+        for e in open_loom(project).quarantine(name, resolved=everything, partition=partition or None)
         if (stage is None or e.stage == stage) and (kind is None or e.kind == kind)
     ]
     if as_json:
@@ -86,19 +88,21 @@ def show_entries(name: str, entries: Sequence[QuarantineEntry], limit: int, term
     terminal.line(f"{counted(len(entries), 'record')}{more}")
     quoted = shlex.quote(name)
     terminal.line(f"  loom quarantine show {quoted} {shlex.quote(entries[0].record_id)}")
-    terminal.line(f"  loom quarantine retry {quoted} --all")
+    of_it = f" --partition {shlex.quote(entries[0].partition)}" if partitions else ""
+    terminal.line(f"  loom quarantine retry {quoted}{of_it} --all")
 
 
 @app.command()
 def show(
     name: Name,
     record_id: Annotated[str, typer.Argument(help="As in `loom quarantine list`.")],
+    partition: OneKey = "",
     project: ProjectDir = None,
     as_json: AsJson = False,
 ) -> int:
     """Show one record: its source row, why it failed, its scores, the raw answer, the versions used."""
     loom = open_loom(project)
-    whole = whole_record(loom, name, record_id)
+    whole = whole_record(loom, name, record_id, partition)
     if as_json:
         emit({"pipeline": name, "record": whole})
     else:
@@ -162,6 +166,7 @@ def retry(
     everything: Annotated[bool, typer.Option("--all", help="Every record that can be tried again.")] = False,
     model: Annotated[str | None, typer.Option(metavar="M", help="With another model.")] = None,
     no_load: Annotated[bool, typer.Option("--no-load", help="Do not load what passes now.")] = False,
+    partition: OneKey = "",
     project: ProjectDir = None,
     as_json: AsJson = False,
 ) -> int:
@@ -174,13 +179,15 @@ def retry(
 
     wanted = _wanted(ids, everything)
     loom = open_loom(project)
-    _known(loom, name, wanted or [])
+    _known(loom, name, wanted or [], partition)
     options = RunOptions(model=model, load=model is not None)
     stop = Stop()
     with watching(sys.stderr) as watch:
-        attempt = partial(loom.retry, name, wanted, options, listen=watch, stop=stop)
+        attempt = partial(loom.retry, name, wanted, options, partition=partition, listen=watch, stop=stop)
         own = partial(_own, loom, name) if is_stream(loom.spec(name).extract.source) else None
-        work = partial(carry_out, loom, name, options, attempt, load=not no_load, of_stream=own)
+        work = partial(
+            carry_out, loom, name, options, attempt, load=not no_load, partition=partition, of_stream=own
+        )
         ended = interruptible(work, stop, watch.say)
     return report([ended], as_json=as_json)
 
@@ -190,6 +197,7 @@ def resolve(
     name: Name,
     ids: Annotated[list[str], typer.Argument(metavar="ID", help="Records that are dealt with.")],
     why: Annotated[str, typer.Option(metavar="TEXT", help="How; it is kept with the records.")],
+    partition: OneKey = "",
     project: ProjectDir = None,
     as_json: AsJson = False,
 ) -> int:
@@ -198,8 +206,10 @@ def resolve(
 
     reason = said(why)
     loom = open_loom(project)
-    _known(loom, name, ids)
-    number = loom.resolve(name, list(dict.fromkeys(ids)), resolution=reason, who=who())
+    _known(loom, name, ids, partition)
+    number = loom.resolve(
+        name, list(dict.fromkeys(ids)), resolution=reason, who=who(), partition=partition or None
+    )
     if as_json:
         emit({"pipeline": name, "resolved": number})
     else:
@@ -219,11 +229,11 @@ def _wanted(ids: Sequence[str] | None, everything: bool) -> list[str] | None:
     return list(dict.fromkeys(ids or ())) or None
 
 
-def _known(loom: Loom, name: str, ids: Sequence[str]) -> dict[str, QuarantineEntry]:
+def _known(loom: Loom, name: str, ids: Sequence[str], partition: str = "") -> dict[str, QuarantineEntry]:
     """The entries of ``ids``. Raises Misconfigured when some are not in quarantine."""
     import difflib
 
-    entries = {e.record_id: e for e in loom.quarantine(name, resolved=True)}
+    entries = {e.record_id: e for e in loom.quarantine(name, resolved=True, partition=partition or None)}
     unknown = [i for i in ids if i not in entries]
     if unknown:
         near = difflib.get_close_matches(unknown[0], entries, n=1)
@@ -236,9 +246,9 @@ def _known(loom: Loom, name: str, ids: Sequence[str]) -> dict[str, QuarantineEnt
     return {i: entries[i] for i in ids}
 
 
-def whole_record(loom: Loom, name: str, record_id: str) -> dict[str, Any]:
+def whole_record(loom: Loom, name: str, record_id: str, partition: str = "") -> dict[str, Any]:
     """What the index and the run's own file know of a record. Raises Misconfigured when it is unknown."""
-    entry = as_plain(_known(loom, name, [record_id])[record_id])
+    entry = as_plain(_known(loom, name, [record_id], partition)[record_id])
     snapshot = loom.releases.snapshot(name, entry["run_id"])
     kept = None if snapshot is None else _row(snapshot.quarantine, record_id)
     if kept is None and snapshot is not None and entry["stage"] == "load":

@@ -12,6 +12,7 @@ import typer
 from loom_dagster.cli.exits import OK, error_document, exit_code_of, show_error
 from loom_dagster.cli.options import AsJson, ProjectDir, open_loom
 from loom_dagster.cli.output import emit
+from loom_dagster.cli.partitions import OneKey
 from loom_dagster.cli.terminal import Terminal
 from loom_dagster.errors import LoomError, Misconfigured
 
@@ -25,7 +26,7 @@ __all__ = ["release", "who"]
 def release(
     name: Annotated[str, typer.Argument(help="The pipeline.")],
     why: Annotated[str, typer.Option(metavar="TEXT", help="The reason; it is kept with the release.")],
-    partition: Annotated[str, typer.Option(metavar="P", help="The partition, if the pipeline has any.")] = "",
+    partition: OneKey = "",
     no_load: Annotated[bool, typer.Option("--no-load", help="Release only.")] = False,
     project: ProjectDir = None,
     as_json: AsJson = False,
@@ -37,7 +38,7 @@ def release(
     snapshot = loom.release(name, why=reason, who=who(), partition=partition)
     result, error = None, None
     try:
-        result = None if no_load else loom.load(name)
+        result = None if no_load else loom.load(name, partition=partition)
     except LoomError as failed:  # what is released stays released, and that has to be said
         error = failed
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from graphlib import TopologicalSorter
@@ -14,6 +14,7 @@ import typer
 from loom_dagster.cli.exits import INTERRUPTED, OK, error_document, exit_code_of, show_error
 from loom_dagster.cli.options import AsJson, ProjectDir, chosen, open_loom
 from loom_dagster.cli.output import emit
+from loom_dagster.cli.partitions import Keys, Range, chosen_keys
 from loom_dagster.cli.terminal import Terminal
 from loom_dagster.errors import LoomError, Misconfigured
 from loom_dagster.settings import RunOptions
@@ -29,9 +30,11 @@ __all__ = ["Ended", "carry_out", "report", "run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How one pipeline of the command ended; ``waits_for`` are those it reads from that failed."""
+    """How one pipeline of the command, or one ``partition`` of it, ended; ``waits_for`` are those it reads from that
+    failed."""
 
     name: str
+    partition: str = ""
     outcome: Outcome | None = None
     error: LoomError | None = None
     waits_for: tuple[str, ...] = ()
@@ -45,6 +48,8 @@ class Ended:
     def document(self) -> dict[str, Any]:
         """For ``--json``."""
         document: dict[str, Any] = {"pipeline": self.name, "exit_code": self.exit_code}
+        if self.partition:
+            document["partition"] = self.partition
         if self.outcome is not None:
             document |= self.outcome.as_dict() | {"exit_code": self.exit_code}
         if self.error is not None:
@@ -58,6 +63,8 @@ def run(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Pipelines to run.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Run every pipeline of the project.")] = False,
     direct: Annotated[bool, typer.Option("--direct", help="Without Dagster: starts faster, no UI.")] = False,
+    partition: Keys = None,
+    partitions: Range = None,
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="A trial of the first N records.")
     ] = None,
@@ -92,9 +99,10 @@ def run(
 
     ended = [_broken(loom, name) for name in wanted if name not in loom.project.files]
     sound = [name for name in wanted if name in loom.project.files]
+    keys = chosen_keys(loom, sound, partition or [], partitions, everything=everything)
     if sound:
         with watching(sys.stderr) as watch:
-            ended += (run_direct if direct else run_dagster)(loom, sound, options, watch)
+            ended += (run_direct if direct else run_dagster)(loom, keys, options, watch)
     return report(ended, as_json=as_json)
 
 
@@ -110,10 +118,12 @@ def parameters(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def run_direct(loom: Loom, names: Sequence[str], options: RunOptions, watch: Watch) -> list[Ended]:
+def run_direct(
+    loom: Loom, keys: Mapping[str, Sequence[str]], options: RunOptions, watch: Watch
+) -> list[Ended]:
     """One after the other, without Dagster, each after those it reads; not if one of those failed.
 
-    A trial publishes nothing, so none waits for another.
+    ``keys``: the partitions of each pipeline. A trial publishes nothing, so none waits for another.
     """
     from loom_dagster.cli.interrupts import interruptible
     from loom_dagster.cli.light import arrow_without_pandas, keep_imports
@@ -121,19 +131,26 @@ def run_direct(loom: Loom, names: Sequence[str], options: RunOptions, watch: Wat
 
     arrow_without_pandas()
     keep_imports()
-    reads = {n: [] if options.trial else sorted({*loom.project.upstream(n)} & {*names}) for n in names}
-    stop, ended = Stop(), dict[str, Ended]()
-    for name in TopologicalSorter(reads).static_order():
-        failed = tuple(n for n in reads[name] if ended[n].exit_code != OK)
+    reads = {n: [] if options.trial else sorted({*loom.project.upstream(n)} & {*keys}) for n in keys}
+    stop, ended = Stop(), dict[tuple[str, str], Ended]()
+    jobs = [(name, key) for name in TopologicalSorter(reads).static_order() for key in keys[name]]
+    for name, key in jobs:
+        failed = tuple(n for n in reads[name] if _failed(ended, n, key))
         if failed:
-            ended[name] = Ended(name=name, waits_for=failed)
+            ended[name, key] = Ended(name=name, partition=key, waits_for=failed)
             continue
-        attempt = partial(loom.run, name, options, listen=watch, stop=stop)
-        work = partial(carry_out, loom, name, options, attempt, load=True)
-        ended[name] = interruptible(work, stop, watch.say)
+        attempt = partial(loom.run, name, options, partition=key, listen=watch, stop=stop)
+        work = partial(carry_out, loom, name, options, attempt, load=True, partition=key)
+        ended[name, key] = interruptible(work, stop, watch.say)
         if stop.requested:
             break
     return list(ended.values())
+
+
+def _failed(ended: Mapping[tuple[str, str], Ended], name: str, key: str) -> bool:
+    """Whether ``name`` has nothing for the partition ``key`` of one that reads it: that one failed, or all did."""
+    of_it = {k: e for (n, k), e in ended.items() if n == name}
+    return all(e.exit_code != OK for k, e in of_it.items() if key not in of_it or k == key)
 
 
 def carry_out(
@@ -143,6 +160,7 @@ def carry_out(
     attempt: Callable[[], Outcome],
     *,
     load: bool,
+    partition: str = "",
     of_stream: Callable[[Outcome], Snapshot | None] | None = None,
 ) -> Ended:
     """``attempt``, and the loading of what it released: ``of_stream`` says which snapshot, for of a stream the
@@ -152,12 +170,11 @@ def carry_out(
         outcome = attempt()
         if load and outcome.released and not options.trial:
             own = of_stream(outcome) if of_stream else None
-            outcome = replace(
-                outcome, load=loom.load(name, options, own) if own else loom.load(name, options)
-            )
+            done = loom.load(name, options, own) if own else loom.load(name, options, partition=partition)
+            outcome = replace(outcome, load=done)
     except LoomError as error:
-        return Ended(name=name, outcome=outcome, error=error)
-    return Ended(name=name, outcome=outcome)
+        return Ended(name=name, partition=partition, outcome=outcome, error=error)
+    return Ended(name=name, partition=partition, outcome=outcome)
 
 
 def _broken(loom: Loom, name: str) -> Ended:
@@ -168,12 +185,14 @@ def _broken(loom: Loom, name: str) -> Ended:
     return Ended(name=name)
 
 
-def run_dagster(loom: Loom, names: Sequence[str], options: RunOptions, watch: Watch) -> list[Ended]:
-    """In one Dagster run, in the project's own Dagster home: its UI shows it."""
+def run_dagster(
+    loom: Loom, keys: Mapping[str, Sequence[str]], options: RunOptions, watch: Watch
+) -> list[Ended]:
+    """In one Dagster run, or one a partition, in the project's own Dagster home: its UI shows it."""
     from loom_dagster.assets import materialize
 
-    outcomes = {o.pipeline: o for o in materialize(loom.settings.root, names, options, watch)}
-    return [Ended(name=name, outcome=outcomes.get(name)) for name in names]
+    outcomes = materialize(loom.settings.root, list(keys), options, watch, partitions=keys)
+    return [Ended(name=o.pipeline, partition=o.partition, outcome=o) for o in outcomes]
 
 
 def report(ended: Sequence[Ended], *, as_json: bool) -> int:
@@ -197,15 +216,20 @@ def show(ended: Sequence[Ended], terminal: Terminal) -> None:
         if each.outcome is not None:
             summarise(each.outcome, terminal)
             sign, sentence = verdict(each.outcome)
-            rows.append((terminal.sign(sign), each.name, sentence))
+            rows.append((terminal.sign(sign), shown(each), sentence))
         if each.error is not None:
             show_error(Terminal(sys.stderr), each.error)
-            rows.append((terminal.sign("bad"), each.name, each.error.what))
+            rows.append((terminal.sign("bad"), shown(each), each.error.what))
         if each.waits_for:
             sentence = f"not run: it reads from {', '.join(each.waits_for)}"
-            terminal.line(f"Pipeline: {each.name}", "bold")
+            terminal.line(f"Pipeline: {shown(each)}", "bold")
             terminal.line(f"{terminal.sign('warn')} {sentence}")
-            rows.append((terminal.sign("warn"), each.name, sentence))
+            rows.append((terminal.sign("warn"), shown(each), sentence))
     if len(ended) > 1:
         terminal.line()
         terminal.table(rows)
+
+
+def shown(each: Ended) -> str:
+    """What a line speaks of."""
+    return f"{each.name}, {each.partition}" if each.partition else each.name

@@ -23,7 +23,8 @@ _NOT_LOADED = {
 
 def summarise(outcome: Outcome, terminal: Terminal) -> None:
     """Print the whole page for one pipeline; one that did not run has no more than a verdict."""
-    terminal.line(f"Pipeline: {outcome.pipeline}{release_name(outcome.version)}", "bold")
+    part = f", partition {outcome.partition}" if outcome.partition else ""
+    terminal.line(f"Pipeline: {outcome.pipeline}{release_name(outcome.version)}{part}", "bold")
     if outcome.run_id:
         for part in (_run, _stages, _results, _scores, _cost, _performance, _quarantine):
             part(outcome, terminal)
@@ -268,7 +269,8 @@ def _next_steps(outcome: Outcome) -> list[str]:
     if outcome.counts.quarantined and not outcome.trial:
         steps.append(f"loom quarantine list {name}")
     if outcome.status == "held" and not outcome.trial:
-        steps.append(f'loom release {name} --why "..."')
+        part = f" --partition {shlex.quote(outcome.partition)}" if outcome.partition else ""
+        steps.append(f'loom release {name}{part} --why "..."')
     if outcome.transformed_path:
         steps.append(f"passed:     {_near(outcome.transformed_path)}")
     if outcome.quarantine_path and outcome.counts.quarantined:

@@ -59,11 +59,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Rows with ``start <= column < end``; None: without that bound."""
+    """Rows with ``start <= column < end`` (None: without that bound), or with ``column = equal``. A time with a zone
+    bounds a column without zones by the digits that clocks there show."""
 
     column: str
     start: Scalar = None
     end: Scalar = None
+    equal: Scalar = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,6 +131,8 @@ def open_source(
     if rows.schema.names:
         _check_columns(key, "key", rows.schema, place.uri)
         _check_columns([cursor] if cursor else [], "incremental.cursor", rows.schema, place.uri)
+        if window is not None and window.column != cursor:
+            _check_columns([window.column], "partitions.column", rows.schema, place.uri)
         _check_columns(extract.columns, "columns", rows.schema, place.uri)
     return Source(
         rows,

@@ -17,7 +17,7 @@ import queue
 import threading
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -137,9 +137,9 @@ class SpendLog:
             )
 
     def flush(self) -> None:
-        """Write what was counted so far, where no budget makes every call do so."""
+        """Write what was counted so far, where no budget makes every call do so. From any thread."""
         if not self._limits:
-            self._transact([])
+            self._transact(self._taken())
 
     def close(self) -> None:
         """Write everything. A call whose outcome has not been told counts as unconfirmed."""
@@ -149,7 +149,7 @@ class SpendLog:
             self._thread = None
         for ticket in tuple(self._calls):
             self._account(_Settled(ticket, 0, self._calls[ticket].amount))
-        self._transact([])
+        self._transact(self._taken())
 
     def __enter__(self) -> Self:
         return self
@@ -161,7 +161,7 @@ class SpendLog:
         if self._limits:
             self._hand_over(settled)
         else:
-            self._counted.spent += settled.spent
+            self._items.put(settled)
 
     def _hand_over(self, item: _Want | _Settled) -> None:
         if self._thread is None:
@@ -172,13 +172,12 @@ class SpendLog:
     def _work(self) -> None:
         """The thread: take what waits, write once, tell those who waited."""
         while True:
-            items: list[_Want | _Settled | None] = []
+            first: list[_Want | _Settled | None] = []
             with contextlib.suppress(queue.Empty):
-                items.append(self._items.get(timeout=_LOOK_AGAIN if self._waiting else None))
-                while True:
-                    items.append(self._items.get_nowait())
+                first.append(self._items.get(timeout=_LOOK_AGAIN if self._waiting else None))
+            items = [*first, *self._taken()]
             try:
-                self._transact([item for item in items if item is not None])
+                self._transact(items)
             except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
                 told = error if isinstance(error, Misconfigured) else _broken(error)
                 while self._waiting:
@@ -186,12 +185,20 @@ class SpendLog:
             if None in items:
                 return
 
-    def _transact(self, items: list[_Want | _Settled]) -> None:
+    def _taken(self) -> list[_Want | _Settled | None]:
+        """What waits. None is the end."""
+        items: list[_Want | _Settled | None] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                items.append(self._items.get_nowait())
+        return items
+
+    def _transact(self, items: Sequence[_Want | _Settled | None]) -> None:
         with self._lock:
             for item in items:
                 if isinstance(item, _Settled):
                     self._account(item)
-                else:
+                elif item is not None:
                     self._waiting.append(item)
             while self._waiting and self._waiting[0].done.done():
                 self._waiting.popleft()

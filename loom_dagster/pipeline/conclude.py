@@ -52,6 +52,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         run_id=handle.run_id,
         pipeline=plan.pipeline,
         version=plan.version,
+        partition=plan.shown_partition,
         status=status,
         counts=counts,
         verdict=verdict,

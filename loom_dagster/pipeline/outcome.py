@@ -82,6 +82,7 @@ class Outcome:
     status: Status
     counts: Counts
     verdict: Verdict
+    partition: str = ""
     resumed: bool = False
     trial: bool = False
     simulated: bool = False

@@ -42,7 +42,8 @@ class Plan:
     ``batches`` reads the source from its beginning; ``gateway`` is entered for the length of the
     run and tells of every answer and of what people should know; ``route`` is the way of a record
     through it. ``budgets`` are kept; a run that costs more than ``warn_above`` USD only says so. ``paid``
-    finds the price of a stored answer. ``partition`` is "~trial" for trial runs, which are never released. ``base`` is set when
+    finds the price of a stored answer. ``partition`` is "~trial" for trial runs, which are never released; ``shown_partition`` is
+    then still the one that is tried. ``base`` is set when
     records of the quarantine are tried again. An ``increment`` has what is new since the last load;
     ``reached`` says, once the source is read, how far its load brings the pipeline. ``gone`` counts the
     records of the last release that are not in the source any more, and names some. ``whole``: what ``batches`` does not
@@ -78,6 +79,7 @@ class Plan:
     gone: Callable[[Written], tuple[int, Sequence[str]]] = lambda written: (0, ())
     whole: bool = True
     taken: Mapping[str, Any] | None = None
+    shown_partition: str = ""
 
     @property
     def evaluators(self) -> list[tuple[str, str, float]]:

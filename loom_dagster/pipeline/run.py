@@ -19,6 +19,7 @@ from loom_dagster.errors import LoomError, Misconfigured
 from loom_dagster.events import Listener, Note, Progress, RunStarted, StageDone
 from loom_dagster.ledger import Ledger, RunHandle, SpendLog
 from loom_dagster.pipeline.conclude import Ended, conclude
+from loom_dagster.pipeline.heartbeat import keep_lease
 from loom_dagster.pipeline.outcome import Outcome
 from loom_dagster.pipeline.plan import Plan
 from loom_dagster.pipeline.route import Route
@@ -31,7 +32,6 @@ from loom_dagster.release import SnapshotWriter, Written
 __all__ = ["run"]
 
 _NOTES = 200
-_HEARTBEAT = 10.0  # seconds; the ledger's lease lasts for six of them
 
 
 @dataclass(kw_only=True)
@@ -179,22 +179,20 @@ async def _stream(
     *,
     clock: Clock,
 ) -> tuple[Streamed, Route]:
-    beaten = clock.monotonic()
-
     def on_tick() -> None:
-        nonlocal beaten
         telling.progress(tally)
         _warn(plan, tally, telling)
-        if clock.monotonic() - beaten >= _HEARTBEAT:
-            beaten = clock.monotonic()
-            ledger.heartbeat(handle)
-            spend.flush()
 
-    async with plan.gateway(tally.listen, telling.note, spend) as gateway:
-        route = plan.route(gateway, handle)
-        streamed = await stream(
-            plan.batches(), route, writer, tally, stop, pace=plan.pace, on_tick=on_tick, clock=clock
-        )
+    beating = asyncio.create_task(keep_lease(ledger, handle, spend, stop, telling.note, clock))
+    try:
+        async with plan.gateway(tally.listen, telling.note, spend) as gateway:
+            route = plan.route(gateway, handle)
+            streamed = await stream(
+                plan.batches(), route, writer, tally, stop, pace=plan.pace, on_tick=on_tick, clock=clock
+            )
+    finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
     telling.progress(tally, exhausted=True)
     _warn(plan, tally, telling)
     return streamed, route

@@ -13,7 +13,7 @@ from loom_dagster.errors import Misconfigured
 from loom_dagster.ledger import Ledger, SnapshotRow
 from loom_dagster.release.folders import slot
 from loom_dagster.release.snapshot import Snapshot
-from loom_dagster.release.union import union_of
+from loom_dagster.release.union import together, union_of
 
 __all__ = ["Releases"]
 
@@ -103,6 +103,25 @@ class Releases:
         for part in parts:
             _there(part, part.transformed)
         return union_of(parts)
+
+    def read_together(self, pipeline: str, partitions: Sequence[str], *, keyed: bool) -> Path:
+        """The Parquet file of these partitions as one table, each as it was released last. Of ``keyed`` records that
+        several partitions have, the last one's. Raises Misconfigured when nothing of any is released."""
+        newest: dict[str, SnapshotRow] = {}
+        for row in self._ledger.snapshots(pipeline):  # newest first
+            if row.released_at is not None:
+                newest.setdefault(row.partition, row)
+        parts = [self._made(newest[key]) for key in partitions if key in newest]
+        if not parts:
+            raise Misconfigured(
+                f"nothing of `{pipeline}` is released yet",
+                why="no partition of it has passed",
+                fix=f"run one: `loom run {pipeline} --partition KEY`",
+                kind="not_released",
+            )
+        for part in parts:
+            _there(part, part.transformed)
+        return together(parts, slot(self._state, pipeline, "").with_name(".together"), keyed=keyed)
 
     def read_table(
         self, pipeline: str, partition: str = "", *, columns: Sequence[str] | None = None

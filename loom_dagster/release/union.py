@@ -17,14 +17,16 @@ import pyarrow.parquet as pq
 from loom_dagster.connectors.keys import KeyIndex
 from loom_dagster.connectors.plain import conformed
 from loom_dagster.errors import Misconfigured
+from loom_dagster.records import digest
 from loom_dagster.release.columns import RECORD_ID
 from loom_dagster.release.snapshot import Snapshot
 
-__all__ = ["gone", "union_of"]
+__all__ = ["gone", "together", "union_of"]
 
 _UNION = "union.parquet"
 _AT_ONCE = 4096
 _SHOWN = 5
+_KEPT = 3  # tables of several partitions: somebody may still read an older one
 
 
 def union_of(parts: Sequence[Snapshot]) -> Path:
@@ -43,16 +45,43 @@ def union_of(parts: Sequence[Snapshot]) -> Path:
         if earlier.exists():
             files = [earlier, *files[at + 1 :]]
             break
-    schema = _common([pq.read_schema(file) for file in files], parts[-1])
-    beside = made.with_name(f"{_UNION}.{secrets.token_hex(4)}.tmp")
+    with tempfile.TemporaryDirectory() as scratch:
+        _write(made, files, parts[-1], _latest(files, Path(scratch)))
+    return made
+
+
+def together(parts: Sequence[Snapshot], folder: Path, *, keyed: bool) -> Path:
+    """The Parquet file, in ``folder``, of ``parts`` one after the other; of ``keyed`` records that several have, the
+    last one's. Raises Misconfigured when a column has changed its type between them."""
+    if len(parts) == 1:
+        return parts[0].transformed
+    files = [part.transformed for part in parts]
+    made = folder / f"{digest(keyed, [str(file) for file in files]).hex()[:32]}.parquet"
+    if made.exists():
+        return made
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in sorted(folder.glob("*.parquet"), key=lambda file: file.stat().st_mtime)[:-_KEPT]:
+        old.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        _write(made, files, parts[-1], _latest(files, Path(scratch)) if keyed else _rows(files))
+    return made
+
+
+def _write(made: Path, files: Sequence[Path], newest: Snapshot, batches: Iterator[pa.RecordBatch]) -> None:
+    schema = _common([pq.read_schema(file) for file in files], newest)
+    beside = made.with_name(f"{made.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with pq.ParquetWriter(beside, schema) as writer, tempfile.TemporaryDirectory() as scratch:
-            for batch in _latest(files, Path(scratch)):
+        with pq.ParquetWriter(beside, schema) as writer:
+            for batch in batches:
                 writer.write_batch(conformed(batch, schema))
         beside.replace(made)
     finally:
         beside.unlink(missing_ok=True)
-    return made
+
+
+def _rows(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
+    for path in files:
+        yield from pq.ParquetFile(path).iter_batches(_AT_ONCE)
 
 
 def gone(before: Path, now: Sequence[Path]) -> tuple[int, list[str]]:
@@ -101,7 +130,10 @@ def _common(schemas: Sequence[pa.Schema], newest: Snapshot) -> pa.Schema:
         return pa.unify_schemas([s.remove_metadata() for s in schemas], promote_options="permissive")
     except pa.ArrowException as error:
         raise Misconfigured(
-            f"the increments of `{newest.pipeline}` cannot be read as one table: a column has changed its type",
+            f"the {'partitions' if newest.partition else 'increments'} of `{newest.pipeline}` cannot be read as one table:"
+            " a column has changed its type",
             why=str(error).partition("\n")[0],
-            fix=f"read everything anew: loom run {newest.pipeline} --full-refresh",
+            fix=f"run the older partitions of {newest.pipeline} again"
+            if newest.partition
+            else f"read everything anew: loom run {newest.pipeline} --full-refresh",
         ) from error

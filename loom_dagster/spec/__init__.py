@@ -6,7 +6,7 @@ from loom_dagster.spec.findings import Finding, as_problems, nearest, refusal
 from loom_dagster.spec.later import VERSION
 from loom_dagster.spec.models import Block, EvaluatorSpec, Fields, FieldSpec, Name, Pipeline, load_mode
 from loom_dagster.spec.pipeline_file import PipelineFile, parse_pipeline, read_pipeline
-from loom_dagster.spec.places import is_stream, same_place, upstream_name
+from loom_dagster.spec.places import in_partition, is_stream, names_partition, same_place, upstream_name
 from loom_dagster.spec.project import Project, load_project
 from loom_dagster.spec.reader import Document, read_yaml
 from loom_dagster.spec.scalars import Plain, resolve
@@ -28,10 +28,12 @@ __all__ = [
     "Project",
     "as_problems",
     "explain",
+    "in_partition",
     "is_stream",
     "json_schema",
     "load_mode",
     "load_project",
+    "names_partition",
     "nearest",
     "parse_pipeline",
     "read_pipeline",

@@ -6,17 +6,19 @@ room that reads it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from loom_dagster.spec.findings import Finding, nearest
 from loom_dagster.spec.models import Extract, FieldSpec, Pipeline
-from loom_dagster.spec.places import is_stream
+from loom_dagster.spec.places import is_stream, names_partition, upstream_name
 from loom_dagster.spec.reader import Document
 from loom_dagster.spec.watching import why_unwatched
 
 __all__ = ["check_spec"]
 
 _REFERENCES = ("reference_field", "sources_field", "query_field")
+_PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _STORES = ("file", "s3", "gs", "az")
 _LOOKED_AT = ("output_field", "field")
 
@@ -26,6 +28,7 @@ def check_spec(spec: Pipeline, document: Document) -> list[Finding]:
     findings = [
         *_load(spec, document),
         *_incremental(spec, document),
+        *_partitions(spec, document),
         *_stream(spec, document),
         *_trigger(spec, document),
         *_references(spec, document),
@@ -85,6 +88,32 @@ def _incremental(spec: Pipeline, document: Document) -> Iterator[Finding]:
     if spec.load.mode == "overwrite":
         what = "`load.mode: overwrite` would leave the newest rows only, as `incremental` reads no others"
         yield Finding(document.line("load", "mode"), what, "append, or upsert with a key")
+
+
+def _partitions(spec: Pipeline, document: Document) -> Iterator[Finding]:
+    extract, block = spec.extract, spec.extract.partitions
+    asked = set(_PLACEHOLDER.findall(extract.query or ""))
+    by_place = names_partition(extract.source)
+    if block is None:
+        without = [("source", by_place), ("query", bool(asked & {"partition", "partition_end"}))]
+        for key in (name for name, speaks in without if speaks):
+            what = f"`extract.{key}` speaks of partitions, and there are none"
+            yield Finding(document.line("extract", key), what, "say what they are in `extract.partitions`")
+        return
+    told = (
+        bool(block.column) or by_place or "partition" in asked or {"execution_date", "partition_end"} <= asked
+    )
+    line = document.line("extract", "partitions")
+    if is_stream(extract.source):
+        yield Finding(line, "a stream is consumed as it comes, and has no partitions", "remove `partitions`")
+    elif block.every is not None and "execution_date" in asked and not told:
+        what = "`extract.query` asks where a partition begins and not where it ends, so each would read all later ones"
+        fix = "add `AND ... < {{ partition_end }}` to it, or name the column in `extract.partitions.column`"
+        yield Finding(document.line("extract", "query"), what, fix)
+    elif not told and upstream_name(extract.source) is None:  # else each reads that of the other pipeline
+        what = "nothing tells the rows of one partition from those of another"
+        fix = "name the column that does in `extract.partitions.column`, or put {{ partition }} into the source or query"
+        yield Finding(line, what, fix)
 
 
 def _may_be_documents(extract: Extract) -> bool:

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from loom_dagster.spec.findings import Finding
+from loom_dagster.spec.places import in_partition
 from loom_dagster.spec.reader import Document
 
 __all__ = ["VERSION", "refuse_later"]
@@ -16,7 +17,6 @@ __all__ = ["VERSION", "refuse_later"]
 VERSION = "0.1"
 
 _KEYS = (
-    ("extract", "partitions"),
     ("transform", "mode"),
     ("execution",),
     ("monitoring", "latency_sla"),
@@ -63,8 +63,14 @@ def _transform(document: Document, transform: dict[str, Any]) -> list[Finding]:
 
 def _place(document: Document, loc: tuple[str, str], uri: str) -> list[Finding]:
     name = ".".join(loc)
-    if "{{" in uri:
-        return [_finding(document, loc, f"a template in `{name}`", "write the place itself")]
+    plain = in_partition(uri, "") if loc == ("extract", "source") else uri
+    if "{{" in plain:
+        fix = (
+            "write the place itself; a source may have {{ partition }} in it"
+            if loc[0] == "extract"
+            else "write the place itself"
+        )
+        return [_finding(document, loc, f"a template in `{name}`", fix)]
     scheme = _SCHEME.match(uri)
     if scheme is None or scheme[1].lower() not in _SCHEMES:
         return []

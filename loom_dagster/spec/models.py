@@ -36,7 +36,7 @@ from loom_dagster.spec.evaluators import (
 from loom_dagster.spec.fallback import Fallback, Summary
 from loom_dagster.spec.model_call import Cache, Limits, PriceSpec, TimeoutSpec, Transform
 from loom_dagster.spec.monitoring import Alert, BudgetSpec, LatencySla, Monitoring, QualityThreshold
-from loom_dagster.spec.partitions import Partitions
+from loom_dagster.spec.partitions import Partitions, partitions_as_mapping
 from loom_dagster.spec.spellings import (
     evaluate_as_mapping,
     gate_as_mapping,
@@ -123,7 +123,7 @@ class Extract(Block):
     """Where records come from. ``source``: a path, a glob, a folder, an fsspec URL, a database's table
     (``postgres://CONNECTION/TABLE``), a stream (``redis://CONNECTION/STREAM``) or ``pipeline://name``. ``key``: the column(s) that identify a record.
     ``query`` replaces a database's table; its ``{{ execution_date }}`` and ``{{ params.x }}`` are bound values.
-    ``columns`` are all that is read, ``limit`` the most rows of it. ``documents`` are files that are a record each,
+    ``partitions`` run it piece by piece. ``columns`` are all that is read, ``limit`` the most rows of it. ``documents`` are files that are a record each,
     known by their path.
     ``web`` tells how a web API gives its rows page by page."""
 
@@ -135,7 +135,10 @@ class Extract(Block):
     columns: Names = ()
     limit: Count | None = None
     allow_empty: bool = False
-    partitions: Partitions | None = None
+    partitions: Annotated[
+        Partitions | None,
+        BeforeValidator(partitions_as_mapping, json_schema_input_type=Partitions | tuple[Text, ...] | None),
+    ] = None
     incremental: Annotated[
         Incremental | None,
         BeforeValidator(incremental_as_mapping, json_schema_input_type=Incremental | bool | None),

@@ -6,11 +6,12 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["PIPELINE_SCHEME", "is_stream", "same_place", "upstream_name"]
+__all__ = ["PIPELINE_SCHEME", "in_partition", "is_stream", "names_partition", "same_place", "upstream_name"]
 
 PIPELINE_SCHEME = "pipeline://"
 STREAM_SCHEMES = ("redis://", "kafka://")
 
+_PARTITION = re.compile(r"\{\{\s*partition\s*\}\}")
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://(.*)$", re.DOTALL)
 
 
@@ -34,3 +35,13 @@ def upstream_name(source: str) -> str | None:
 def is_stream(source: str) -> bool:
     """Whether ``source`` does not end: it is consumed by ``loom stream``, never read by a run."""
     return source.lower().startswith(STREAM_SCHEMES)
+
+
+def names_partition(source: str) -> bool:
+    """Whether each partition has a place of its own: ``data/{{ partition }}.csv``."""
+    return _PARTITION.search(source) is not None
+
+
+def in_partition(source: str, key: str) -> str:
+    """``source`` for one partition."""
+    return _PARTITION.sub(lambda _: key, source)

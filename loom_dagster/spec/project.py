@@ -98,7 +98,8 @@ def load_project(settings: Settings) -> Project:
         _same_destination,
     )
     by_name = {file.spec.name: file for file in same}
-    for name, problem in [*_missing_upstream(by_name, broken), *_cycles(by_name, root)]:
+    found = [*_missing_upstream(by_name, broken), *_misaligned(by_name), *_cycles(by_name, root)]
+    for name, problem in found:
         broken[name] = (*broken.get(name, ()), problem)
     return Project(
         settings=settings,
@@ -185,6 +186,25 @@ def _missing_upstream(
                     fix=nearest(wanted, known - {name}),
                 ),
             )
+
+
+def _misaligned(files: Mapping[str, PipelineFile]) -> Iterable[tuple[str, Problem]]:
+    """Partitions of a pipeline that are not those of the one it reads."""
+    for name, file in files.items():
+        above = upstream_name(file.spec.extract.source)
+        block = file.spec.extract.partitions
+        if above is None or above not in files or block is None:
+            continue
+        theirs = files[above].spec.extract.partitions
+        where = file.where("extract", "partitions")
+        if theirs is not None and (why := block.partitioning().within(theirs.partitioning())):
+            what = f"its partitions are not those of `{above}`, which it reads: {why}"
+            yield name, Problem(what=what, where=where, fix="give both the same, or this one none")
+        if theirs is None and block.column is None:
+            what = (
+                f"`{above}`, which it reads, has no partitions, so nothing tells which rows belong to which"
+            )
+            yield name, Problem(what=what, where=where, fix="name a column of it in `partitions.column`")
 
 
 def _cycles(files: Mapping[str, PipelineFile], root: Path) -> Iterable[tuple[str, Problem]]:

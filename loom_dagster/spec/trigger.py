@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, field_validator, model_validator
 
-from loom_dagster.spec.blocks import Block, Duration, Text
+from loom_dagster.spec.blocks import Block, Count, Duration, Text
 from loom_dagster.spec.cron import cron_problem
 from loom_dagster.spec.findings import nearest
 from loom_dagster.spec.spellings import one_or_many
@@ -21,12 +21,14 @@ _SHORTEST = timedelta(seconds=5)  # Dagster's daemon looks no more often
 
 class Trigger(Block):
     """``on``: new rows or files of the source (looked for ``every`` so often) or a new batch of the pipeline it
-    reads; an edit of its prompt or contexts. Or ``cron``: at these times of ``timezone`` (default: UTC)."""
+    reads; an edit of its prompt or contexts. Or ``cron``: at these times of ``timezone`` (default: UTC). Of a pipeline
+    with partitions the newest ``lookback`` complete ones are looked at."""
 
     on: Annotated[
         tuple[On, ...], BeforeValidator(one_or_many, json_schema_input_type=On | tuple[On, ...])
     ] = ()
     every: Duration = timedelta(seconds=60)
+    lookback: Count = 7
     cron: Text | None = None
     timezone: Text | None = None
 

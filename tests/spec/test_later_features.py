@@ -17,7 +17,6 @@ DEFAULTS = {
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"extract": ", partitions: {every: daily, start: 2026-01-01}"}, "`extract.partitions`"),
         ({"transform": ", mode: batch"}, "`transform.mode`"),
         ({"transform": ", type: rag"}, "`transform.type: rag`"),
         ({"prompt": "classify@production"}, "a label on a prompt (`@production`)"),

@@ -9,12 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from loom_dagster.connectors.bounds import fitted
 from loom_dagster.connectors.contract import Chunk, Place, Scalar, State, Wanted, Window
 from loom_dagster.connectors.duckdb.database import address, asking, opened, quoted, spelled
 from loom_dagster.connectors.plain import conformed, unpacked
 from loom_dagster.connectors.sql.addresses import Table
 from loom_dagster.connectors.sql.query import parse_query, placeholders
-from loom_dagster.connectors.sql.state import checked_state, cursor_of
+from loom_dagster.connectors.sql.state import checked_state, column_of
 from loom_dagster.errors import Misconfigured
 from loom_dagster.spec.models import Extract
 
@@ -46,13 +47,12 @@ class DuckDbSource:
 
     def state(self, place: Place, wanted: Wanted) -> State:
         table, file = address(place)
-        cursor = cursor_of(wanted.extract, table.uri)
+        cursor = column_of(wanted.extract, table.uri, wanted.window)
+        name = "NULL" if cursor is None else quoted(cursor)
+        counted = f"count({'*' if cursor is None else name}), count(DISTINCT {name}), max({name})"
         with opened(file) as connection, asking(f"{table.uri} cannot be watched"):
             rows = _statement(connection, table, wanted)
-            name = quoted(cursor)
-            sql = (
-                f"SELECT count({name}), count(DISTINCT {name}), max({name}) FROM ({rows.sql}) AS _loom_state"
-            )
+            sql = f"SELECT {counted} FROM ({rows.sql}) AS _loom_state"
             found = connection.sql(sql, params=dict(rows.values)).fetchone()
         return checked_state(table.uri, cursor, *found)
 
@@ -95,13 +95,14 @@ def _statement(connection: Any, table: Table, wanted: Wanted) -> Statement:
         values = {_bound(name): value for name, value in query.values(wanted.values).items()}
         rows = f"({query.written(str, lambda name: f'${_bound(name)}')}\n) AS _loom_rows"
     described = connection.sql(f"SELECT * FROM {rows} LIMIT 0", params=values)
+    schema = described.to_arrow_table().schema
     kinds = {name: str(kind) for name, kind in zip(described.columns, described.types, strict=True)}
     chosen = extract.columns or tuple(kinds)
     for name in (*chosen, *([window.column] if window else [])):
         if name not in kinds:
             raise Misconfigured(f"{table.uri} has no column `{name}`", fix=f"it has: {', '.join(kinds)}")
     columns = ", ".join(_selected(name, kinds[name]) for name in chosen)
-    bounds, conditions = _bounds(window)
+    bounds, conditions = _bounds(window and fitted(window, schema.field(window.column).type))
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     limit = f" LIMIT {extract.limit}" if extract.limit else ""
     return Statement(sql=f"SELECT {columns} FROM {rows}{where}{limit}", values={**values, **bounds})
@@ -118,7 +119,11 @@ def _selected(name: str, kind: str) -> str:
 def _bounds(window: Window | None) -> tuple[dict[str, Scalar], list[str]]:
     if window is None:
         return {}, []
-    bounds = {"loom_window_start": window.start, "loom_window_end": window.end}
-    signs = {"loom_window_start": ">=", "loom_window_end": "<"}
+    bounds = {
+        "loom_window_start": window.start,
+        "loom_window_end": window.end,
+        "loom_window_equal": window.equal,
+    }
+    signs = {"loom_window_start": ">=", "loom_window_end": "<", "loom_window_equal": "="}
     given: dict[str, Scalar] = {name: bound for name, bound in bounds.items() if bound is not None}
     return given, [f"{quoted(window.column)} {signs[name]} ${name}" for name in given]

@@ -15,16 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from loom_dagster.connectors.files.access import accessing
+from loom_dagster.connectors.files.access import NO_FILES, accessing
 from loom_dagster.errors import Misconfigured
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 __all__ = ["NO_FILES", "File", "Location", "accessing", "expand", "locate", "normalise_location"]
-
-NO_FILES = "no_files"
-"""The kind of the error that says so: nothing is wrong with the place, and files may come."""
 
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://")
 _SAME = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "adl": "az"}

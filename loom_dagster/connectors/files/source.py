@@ -25,6 +25,11 @@ class FileSource:
         extract = wanted.extract
         files, form = _files(place, extract)
         if form is None:
+            if wanted.window is not None:
+                raise Misconfigured(
+                    f"{place.uri} holds documents, which have no column `{wanted.window.column}` of partitions",
+                    fix="put {{ partition }} into `extract.source`, and leave `extract.partitions.column` out",
+                )
             return DocumentRows(
                 place.uri, files, encoding=extract.encoding, rows=wanted.rows, known=wanted.known
             )

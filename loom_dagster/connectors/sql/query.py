@@ -12,7 +12,7 @@ from loom_dagster.errors import Misconfigured
 __all__ = ["Query", "parse_query", "placeholders"]
 
 _FIRST = ("select", "with", "values", "table")
-_NAME = re.compile(r"\{\{\s*(execution_date|params\.[A-Za-z_]\w*)\s*\}\}")
+_NAME = re.compile(r"\{\{\s*(execution_date|partition_end|partition|params\.[A-Za-z_]\w*)\s*\}\}")
 _LIKE_ONE = re.compile(r"\{\{\s*[A-Za-z_][\w.]*\s*(\|[^{}]*)?\}\}")
 _ESCAPING = frozenset({"mysql", "mariadb"})  # where a backslash in a text escapes, and # begins a comment
 
@@ -43,9 +43,12 @@ class Query:
         """The values of its placeholders. Raises Misconfigured for one that has none."""
         for name in self.names:
             if name not in given:
+                of_partitions = name in ("partition", "partition_end")
                 raise Misconfigured(
                     f"`extract.query` asks for `{{{{ {name} }}}}`, which has no value",
-                    fix=f"give it: --param {name.removeprefix('params.')}=...",
+                    fix="say what its partitions are: `extract.partitions`"
+                    if of_partitions
+                    else f"give it: --param {name.removeprefix('params.')}=...",
                 )
         return {name: given[name] for name in self.names}
 
@@ -146,7 +149,7 @@ def _named(piece: str) -> str:
     if match is None:
         raise Misconfigured(
             f"`{' '.join(piece.split())[:80]}` in `extract.query` is not a placeholder",
-            why="there are {{ execution_date }} and {{ params.NAME }}, and no other templates",
+            why="there are {{ execution_date }}, {{ partition_end }}, {{ partition }} and {{ params.NAME }}, and no other templates",
             fix="leave the rest to SQL, and give values with --param NAME=...",
         )
     return match[1]

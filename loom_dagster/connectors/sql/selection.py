@@ -49,7 +49,8 @@ class Selection:
         if self.query is not None:
             found |= {f"p{at}": self.given[name] for at, name in enumerate(self.query.names)}
         if self.window is not None:
-            bounds = {"w_start": self.window.start, "w_end": self.window.end}
+            window = self.window
+            bounds = {"w_start": window.start, "w_end": window.end, "w_equal": window.equal}
             found |= {name: value for name, value in bounds.items() if value is not None}
         return found | {f"a{at}": value for at, value in enumerate(self.after)}
 
@@ -76,6 +77,8 @@ class Selection:
                 statement = statement.where(column >= sa.text(written("w_start")))
             if self.window.end is not None:
                 statement = statement.where(column < sa.text(written("w_end")))
+            if self.window.equal is not None:
+                statement = statement.where(column == sa.text(written("w_equal")))
         if self.after:
             statement = statement.where(self._behind([rows.c[name] for name in self.order], written))
         statement = statement.order_by(*(rows.c[name] for name in self.order))

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pyarrow as pa
 import sqlalchemy as sa
 
+from loom_dagster.connectors.bounds import fitted
 from loom_dagster.connectors.contract import Place, State, Wanted
 from loom_dagster.connectors.sql.addresses import Table, table_at
 from loom_dagster.connectors.sql.cursor import CursorReader
@@ -47,9 +48,11 @@ class SqlSource:
     def state(self, place: Place, wanted: Wanted) -> State:
         table, query = _addressed(place, wanted.extract)
         given = {} if query is None else query.values(wanted.values)
-        return state_of(
-            Selection(table=table, query=query, given=given, window=wanted.window), wanted.extract
-        )
+        selection = Selection(table=table, query=query, given=given)
+        window = wanted.window
+        if window is not None and wanted.extract.incremental is None:
+            window = fitted(window, _described(selection, wanted).field(window.column).type)
+        return state_of(replace(selection, window=window), wanted.extract)
 
     def check(self, place: Place, extract: Extract, *, reach: bool) -> None:
         table, query = _addressed(place, extract)
@@ -88,7 +91,7 @@ def _rows(selection: Selection, wanted: Wanted) -> SqlRows:
         reader,
         replace(
             selection,
-            window=wanted.window,
+            window=wanted.window and fitted(wanted.window, found.field(wanted.window.column).type),
             order=order,
             limit=extract.limit,
             last_nulls=dialect == "postgresql",
@@ -137,6 +140,17 @@ def _check_columns(names: Sequence[str], uri: str, wanted: Wanted) -> None:
                 f"`extract.columns` leaves out `{name}`, which the key or the cursor needs",
                 fix=f"add `{name}` to it",
             )
+
+
+def _described(selection: Selection, wanted: Wanted) -> pa.Schema:
+    table = selection.table
+    what = f"{table.uri} cannot be watched"
+    reader: Reader = (PostgresReader if _dialect(table) == "postgresql" else CursorReader)(
+        table.connection, what
+    )
+    found = reader.describe(selection)
+    _check_columns(found.names, table.uri, wanted)
+    return found
 
 
 def _resumes(order: Sequence[str], schema: pa.Schema, dialect: str, primary: Sequence[str]) -> bool:
