@@ -6,8 +6,6 @@ step that was paid for stays green. Every spec gets a result, whatever is stored
 downstream proceed past a blocking check that says nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +53,7 @@ def checks_of(lane: Lane) -> list[Check]:
 
 
 def pipeline_checks(
-    lane: Lane, asset: dg.AssetKey, *, runs: Runs, translator: LoomTranslator
+    lane: Lane, asset: dg.AssetKey, *, runs: "Runs", translator: LoomTranslator
 ) -> dg.AssetChecksDefinition:
     """One step for all checks of a pipeline."""
     checks = checks_of(lane)
@@ -78,7 +76,7 @@ def pipeline_checks(
         keys = asked_keys(definition, context.run.tags)
         found = {key: runs.verdict(lane.name, key) for key in keys} if keys else runs.verdicts(lane.name)
 
-        def one(check: Check, snapshot: Snapshot | None) -> dg.AssetCheckResult:
+        def one(check: Check, snapshot: "Snapshot | None") -> dg.AssetCheckResult:
             if check.evaluator is None:
                 return gate_result(check, asset, snapshot)
             return evaluator_result(check, asset, snapshot, 1.0 if share is None else share)
@@ -90,13 +88,13 @@ def pipeline_checks(
     return evaluate
 
 
-def holds(snapshot: Snapshot) -> bool:
+def holds(snapshot: "Snapshot") -> bool:
     """Whether the gate keeps this batch back; an empty one is nothing to keep back."""
     empty = snapshot.verdict_passed and snapshot.counts.get("extracted") == 0
     return snapshot.released_at is None and not empty
 
 
-def gate_result(check: Check, asset: dg.AssetKey, snapshot: Snapshot | None) -> dg.AssetCheckResult:
+def gate_result(check: Check, asset: dg.AssetKey, snapshot: "Snapshot | None") -> dg.AssetCheckResult:
     """The stored verdict. ERROR blocks; what was released in spite of its verdict only warns."""
     if snapshot is None:
         return _result(
@@ -124,7 +122,7 @@ def gate_result(check: Check, asset: dg.AssetKey, snapshot: Snapshot | None) -> 
 
 
 def evaluator_result(
-    check: Check, asset: dg.AssetKey, snapshot: Snapshot | None, share: float
+    check: Check, asset: dg.AssetKey, snapshot: "Snapshot | None", share: float
 ) -> dg.AssetCheckResult:
     """Passes when at least ``share`` of the records scored reach the threshold. A score that could
     not be had is not one that reached it."""

@@ -207,9 +207,12 @@ class Destination(Protocol):
     def load(self, place: Place, load: Load, shipment: Shipment) -> Loaded:
         """Puts the shipment there, whole or not at all; doing it again changes nothing.
 
-        - overwrite: the place holds this shipment (of this partition, where there is one) and nothing else.
-        - append: a record is added once per partition, record id and fingerprint.
+        - overwrite: the place holds this shipment and nothing else.
+        - append: a record is added once per record id and fingerprint.
         - upsert: rows with an equal key get the new values; other rows and other columns stay.
+
+        Of a partition, whatever the mode, the rows that came with it before and are not in the shipment go, and
+        those of other partitions stay.
 
         Raises Misconfigured, before anything is written where it can be known by then, and Transient while
         a server is away.

@@ -100,6 +100,10 @@ def _partitions(spec: Pipeline, document: Document) -> Iterator[Finding]:
             what = f"`extract.{key}` speaks of partitions, and there are none"
             yield Finding(document.line("extract", key), what, "say what they are in `extract.partitions`")
         return
+    if _one_file(spec.load.destination):
+        what = "one file cannot be loaded partition by partition: nothing tells whose rows are whose"
+        fix = "load into a folder, in which each partition has a file: end it with a slash"
+        yield Finding(document.line("load", "destination"), what, fix)
     told = (
         bool(block.column) or by_place or "partition" in asked or {"execution_date", "partition_end"} <= asked
     )
@@ -114,6 +118,11 @@ def _partitions(spec: Pipeline, document: Document) -> Iterator[Finding]:
         what = "nothing tells the rows of one partition from those of another"
         fix = "name the column that does in `extract.partitions.column`, or put {{ partition }} into the source or query"
         yield Finding(line, what, fix)
+
+
+def _one_file(destination: str) -> bool:
+    scheme, _, rest = destination.rpartition("://")
+    return scheme in ("", *_STORES) and "." in rest.rpartition("/")[2]
 
 
 def _may_be_documents(extract: Extract) -> bool:

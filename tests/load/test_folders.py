@@ -28,7 +28,7 @@ def test_a_folder_gets_a_part_for_each_appended_snapshot_and_each_record_once(lo
 
 
 def test_a_partition_is_replaced_whole(load, rows_in, tmp_path):
-    for mode in ("append", "overwrite"):
+    for mode in ("append", "overwrite", "upsert"):
         load("out/", ROWS, mode=mode, partition="2026-01-01", snapshot="s1")
         load("out/", MORE, mode=mode, partition="2026-01-02", snapshot="s2")
         load("out/", MORE, mode=mode, partition="2026-01-01", snapshot="s3")

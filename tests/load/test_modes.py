@@ -39,8 +39,13 @@ def test_append_adds_a_record_once(load, rows_in, tmp_path, form):
     assert [r["id"] for r in rows_in(f"x.{form}")] == [1, 2, 3]
     load(f"x.{form}", ONE, mode="append", snapshot="s4", fingerprint="another prompt")
     assert [r["id"] for r in rows_in(f"x.{form}")] == [1, 2, 3, 1, 2]
-    load(f"x.{form}", ONE, mode="append", snapshot="s5", partition="2026-01-01")
-    assert len(rows_in(f"x.{form}")) == 7
+
+
+def test_one_file_takes_no_partition(load, rows_in):
+    load("x.csv", ONE)
+    with pytest.raises(Misconfigured, match="in which a partition's rows cannot be told from others"):
+        load("x.csv", TWO, snapshot="s2", partition="2026-01-01")
+    assert rows_in("x.csv") == ONE
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -29,13 +29,12 @@ class Merge:
     def run(self, connection: Any, which: str, *, note: bool = True) -> None:
         ship, where = self.shipment, spelled(self.table)
         names = ship.incoming.schema.names
-        whole_partition = bool(ship.partition) and ship.mode == "overwrite"
-        columns = fit(connection, self.table, STAGE, names, partitioned=whole_partition)
+        columns = fit(connection, self.table, STAGE, names, partitioned=bool(ship.partition))
         self._make_manifest(connection)
         rows = f"(SELECT * FROM {STAGE} WHERE {which})"
         if ship.mode == "upsert":
             rows = self._update(connection, rows, columns)
-        elif whole_partition:
+        elif ship.partition:
             self._clear(connection, f"{quoted(PARTITION)} = $partition", partition=ship.partition)
         elif ship.mode == "overwrite":
             self._clear(connection, "true")
@@ -43,7 +42,7 @@ class Merge:
             known = f"SELECT mark FROM {self._marks} WHERE target = $target"
             rows = f"(SELECT * FROM {rows} AS _loom_new WHERE {MARK} NOT IN ({known}))"
         targets, values = [quoted(name) for name in columns], [quoted(name) for name in names]
-        if whole_partition:
+        if ship.partition:
             targets, values = [*targets, quoted(PARTITION)], [*values, "$partition"]
         text = f"INSERT INTO {where} ({', '.join(targets)}) SELECT {', '.join(values)} FROM {rows} AS _loom_new ORDER BY {ROW}"
         given = {"partition": ship.partition, "target": self.table.name}
@@ -58,11 +57,17 @@ class Merge:
         key = self.shipment.key
         same = " AND ".join(f"_loom_old.{quoted(spelling[name])} = _loom_new.{quoted(name)}" for name in key)
         self._assert_distinct(connection, rows, same)
-        values = ", ".join(f"{quoted(spelling[n])} = _loom_new.{quoted(n)}" for n in names if n not in key)
-        if values:
-            connection.execute(
-                f"UPDATE {where} AS _loom_old SET {values} FROM {rows} AS _loom_new WHERE {same}"
-            )
+        changed = [f"{quoted(spelling[n])} = _loom_new.{quoted(n)}" for n in names if n not in key]
+        given = {"partition": self.shipment.partition} if self.shipment.partition else None
+        if given:  # what came with the partition before and is not in it any more goes
+            changed.append(f"{quoted(PARTITION)} = $partition")
+            there = f"EXISTS (SELECT 1 FROM {rows} AS _loom_new WHERE {same})"
+            gone = f"_loom_old.{quoted(PARTITION)} = $partition AND NOT {there}"
+            connection.execute(f"DELETE FROM {where} AS _loom_old WHERE {gone}", given)
+        if changed:
+            values = ", ".join(changed)
+            statement = f"UPDATE {where} AS _loom_old SET {values} FROM {rows} AS _loom_new WHERE {same}"
+            connection.execute(statement, given)
         return f"(SELECT * FROM {rows} AS _loom_new WHERE NOT EXISTS (SELECT 1 FROM {where} AS _loom_old WHERE {same}))"
 
     def _assert_distinct(self, connection: Any, rows: str, same: str) -> None:

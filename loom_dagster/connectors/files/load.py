@@ -20,6 +20,7 @@ from loom_dagster.connectors.files.replacing import replacing
 from loom_dagster.connectors.files.table_destination import TableDestination
 from loom_dagster.connectors.files.target import Target, check_target, target_of
 from loom_dagster.connectors.keys import KeyIndex
+from loom_dagster.errors import Misconfigured
 from loom_dagster.spec.models import Load
 
 __all__ = ["FileDestination"]
@@ -39,16 +40,27 @@ class FileDestination:
             return mark_of(partition, record_id, shipment.fingerprint)
 
         with tempfile.TemporaryDirectory(prefix="loom-load-") as scratch:
-            if mode == "upsert":
+            if partition:
+                _check_folder(target)
+                _overwrite(target, incoming, mark, whole=False)
+            elif mode == "upsert":
                 _upsert(target, incoming, shipment.key, mark, Path(scratch))
-            elif mode == "append" and not (target.folder and partition):
+            elif mode == "append":
                 _append(target, incoming, mark, Path(scratch))
             else:
-                _overwrite(target, incoming, mark, whole=not partition)
+                _overwrite(target, incoming, mark, whole=True)
         return Loaded(rows=incoming.rows)
 
     def check(self, place: Place, load: Load, *, reach: bool) -> None:
         check_target(load, place.root, reach=reach)
+
+
+def _check_folder(target: Target) -> None:
+    if not target.folder:
+        raise Misconfigured(
+            f"{target.file.uri} is one file, in which a partition's rows cannot be told from others",
+            fix="load into a folder, in which each partition has a file of its own: end it with a slash",
+        )
 
 
 def _overwrite(target: Target, incoming: Incoming, mark: Mark, *, whole: bool) -> None:

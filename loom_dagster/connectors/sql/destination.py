@@ -17,7 +17,7 @@ from loom_dagster.connectors.sql.merge import emptied, is_empty, merged
 from loom_dagster.connectors.sql.reach import check_reach
 from loom_dagster.connectors.sql.side_tables import SideTables
 from loom_dagster.connectors.sql.staging import staged
-from loom_dagster.connectors.sql.target import found, made, schema_in
+from loom_dagster.connectors.sql.target import made, schema_in
 from loom_dagster.connectors.sql.transactions import opened, transaction
 from loom_dagster.errors import Misconfigured, Transient
 from loom_dagster.spec.models import Load
@@ -61,25 +61,23 @@ def _known(place: Place) -> tuple[Table, Engine]:
 def _load(engine: Engine, where: Table, shipment: Shipment) -> Loaded:
     """Two transactions: one makes what is missing (MySQL ends a transaction when a table is made), one loads."""
     incoming, mode = shipment.incoming, shipment.mode
-    parts = mode == "overwrite" and bool(shipment.partition)
+    parts = bool(shipment.partition)  # whose rows are known by it, and replaced
     patience = max(1.0, where.connection.query_timeout * 0.9)  # less than the driver waits for an answer
     with asking(where.connection, f"{where.uri} cannot be loaded"), opened(engine) as connection:
         schema = schema_in(connection, where)
         side = SideTables(connection, schema, where.name)
         with transaction(connection, f"{schema}", patience):
             side.make()
-            if not is_empty(connection, found(connection, where, schema)):
-                side.check_partition(shipment)
             target = made(connection, where, schema, incoming.schema, shipment.key, mode, partitioned=parts)
         with transaction(connection, f"{schema}.{where.name}", patience):
             empty = is_empty(connection, target.table)
-            tracked = mode == "append" or (side.tracked() and not parts)
+            tracked = not parts and (mode == "append" or side.tracked())
             if tracked and (empty or mode == "overwrite"):
                 side.forget()  # also where somebody took the rows out by hand
             rows = staged(connection, target, shipment, marked=tracked)
-            if mode == "append":
+            if mode == "append" and not parts:
                 side.drop_known(rows)
-            elif mode == "overwrite" and not empty:
+            elif mode != "upsert" and not empty:
                 emptied(connection, target, shipment)
             refused = rows.refused | merged(connection, target, rows, shipment)
             if tracked:

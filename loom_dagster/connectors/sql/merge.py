@@ -25,7 +25,7 @@ def is_empty(connection: Connection, table: sa.Table | None) -> bool:
 
 
 def emptied(connection: Connection, target: Target, shipment: Shipment) -> None:
-    """Takes out what an overwrite replaces. By DELETE: readers see the old rows until it is all done."""
+    """Takes out what an overwrite, or a load of a partition, replaces. By DELETE: readers see the old rows until it is all done."""
     rows = sa.delete(target.table)
     if shipment.partition:
         rows = rows.where(target.column(PARTITION) == shipment.partition)
@@ -35,17 +35,19 @@ def emptied(connection: Connection, target: Target, shipment: Shipment) -> None:
 def merged(connection: Connection, target: Target, rows: Staged, shipment: Shipment) -> dict[int, str]:
     """Puts the staged rows into the target. Gives those that the database refuses, with its words.
 
-    Upsert is an UPDATE of what is there and an INSERT of what is not. Where a unique index covers the key, a row
+    Upsert is an UPDATE of what is there and an INSERT of what is not; of a partition also a DELETE of the rows that came
+    with it before and are not in it any more. Where a unique index covers the key, a row
     that another program adds in between is refused, and then updated when it is tried alone; where none does, other
     writers wait (PostgreSQL, SQLite).
     """
     source = rows.table
     values = {name: _value(target.column(name), source.c[at], connection) for name, at in rows.names.items()}
     insert, names = sa.select(*values.values()), [target.names[name] for name in values]
-    if shipment.mode == "overwrite" and shipment.partition and PARTITION not in rows.names:
+    if shipment.partition and PARTITION not in rows.names:
         insert, names = insert.add_columns(sa.literal(shipment.partition)), [*names, target.names[PARTITION]]
     update: sa.Update | None = None
     refused: dict[int, str] = {}
+    same: list[sa.ColumnElement[bool]] = []
     if shipment.mode == "upsert":
         keys = {name: _compared(target.column(name), values[name], connection) for name in shipment.key}
         refused = _unsound(connection, rows, list(keys.values()))
@@ -53,6 +55,8 @@ def merged(connection: Connection, target: Target, rows: Staged, shipment: Shipm
         if not target.unique:
             _check_keys(connection, target, rows, same, shipment.key)
         changed = {target.names[name]: value for name, value in values.items() if name not in keys}
+        if shipment.partition:
+            changed[target.names[PARTITION]] = sa.literal(shipment.partition)
         update = sa.update(target.table).values(changed).where(*same) if changed else None
         insert = insert.where(~sa.exists().where(*same).correlate(source))
 
@@ -67,6 +71,10 @@ def merged(connection: Connection, target: Target, rows: Staged, shipment: Shipm
 
     refused |= halving(connection, 0, rows.rows, put, first=rows.by_number) if rows.rows else {}
     rows.drop(refused)
+    if shipment.mode == "upsert" and shipment.partition:
+        gone = ~sa.exists(sa.select(sa.literal(1)).select_from(source).where(*same).correlate(target.table))
+        of_it = target.column(PARTITION) == shipment.partition
+        connection.execute(sa.delete(target.table).where(of_it, gone))
     return refused
 
 

@@ -18,7 +18,6 @@ from sqlalchemy.types import TypeEngine
 from loom_dagster.connectors.contract import Shipment
 from loom_dagster.connectors.sql.marks import mark_type
 from loom_dagster.connectors.sql.staging import Staged
-from loom_dagster.errors import Misconfigured
 
 __all__ = ["SideTables"]
 
@@ -78,25 +77,6 @@ class SideTables:
         known = sa.exists().where(self._marks.c.target == self._target, self._marks.c.mark == mark)
         rows = sa.select(sa.literal(self._target), mark).where(~known).distinct().order_by(mark)
         self._connection.execute(sa.insert(self._marks).from_select(["target", "mark"], rows))
-
-    def check_partition(self, shipment: Shipment) -> None:
-        """Raises Misconfigured where rows of the partition are there that nothing tells from others."""
-        c = self._loads.c
-        of_it = sa.or_(c.partition == shipment.partition, sa.and_(c.partition == "", c.mode == "overwrite"))
-        last = self._connection.execute(
-            sa.select(c.partition, c.mode)
-            .where(c.target == self._target, of_it)
-            .order_by(c.id.desc())
-            .limit(1)
-        ).first()
-        if not shipment.partition or last is None or last.partition != shipment.partition:
-            return
-        if (last.mode == "overwrite") != (shipment.mode == "overwrite"):
-            raise Misconfigured(
-                f"partition {shipment.partition} of {self._target} was loaded with mode {last.mode} and would be with {shipment.mode}",
-                why="only rows that were loaded with overwrite are known by their partition",
-                fix="keep the mode, or empty the table and load its partitions again",
-            )
 
     def note(self, shipment: Shipment, rows: int) -> None:
         """One line a shipment, the last one last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +11,8 @@ import pytest
 
 from loom_dagster.connectors import Window
 from loom_dagster.errors import Misconfigured
+
+BERLIN = ZoneInfo("Europe/Berlin")
 
 pytestmark = pytest.mark.needs("reads")
 
@@ -80,6 +83,29 @@ def test_a_window_of_times(bench):
     )
     read = bench.read(window=Window(column="at", start=at[1], end=at[4]))
     assert read.column("at").to_pylist() == at[1:4]
+
+
+def test_one_value(bench):
+    """A window of one value has the rows that hold it, numbers and texts alike."""
+    bench.make(pa.table({"id": range(4), "n": [1, 2, 1, None], "text": ["a", "b", "b", None]}))
+    assert bench.read(window=Window(column="n", equal="1")).column("id").to_pylist() == [0, 2]
+    assert bench.read(window=Window(column="text", equal="b")).column("id").to_pylist() == [1, 2]
+    assert bench.read(window=Window(column="text", equal="c")).num_rows == 0
+
+
+@pytest.mark.needs("types")
+def test_a_day_of_a_zone(bench):
+    """A day of a zone bounds times with a zone by the moment, and those without by what clocks there show."""
+    begin = datetime(2026, 7, 2, tzinfo=BERLIN)
+    end = begin + timedelta(days=1)
+    at = [begin - timedelta(seconds=1), begin, end - timedelta(microseconds=1), end]
+    zones = "UTC" if bench.case.zones else None
+    shown = at if zones else [moment.replace(tzinfo=None) for moment in at]
+    bench.make(
+        pa.table({"id": range(4), "at": pa.array(shown, pa.timestamp("us", tz=zones)), "text": ["x"] * 4})
+    )
+    read = bench.read(window=Window(column="at", start=begin, end=end))
+    assert read.column("id").to_pylist() == [1, 2]
 
 
 def test_what_is_not_there(bench):

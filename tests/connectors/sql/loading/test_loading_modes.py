@@ -12,6 +12,8 @@ from tests.connectors.sql.loading.conftest import Incoming
 
 OLD = [{"id": i, "v": "old"} for i in range(5)]
 NEW = [{"id": i, "v": "new"} for i in range(3, 8)]
+LATER = [{"id": i, "v": "later"} for i in (5, 6)]
+PARTS = "id, v, _loom_partition"
 
 
 def ids(db):
@@ -65,15 +67,14 @@ def test_upsert_into_a_table_without_a_unique_index(db):
     assert (1, "other") in db.rows()
 
 
-def test_append_adds_a_record_once_per_fingerprint_and_partition(db):
+def test_append_adds_a_record_once_per_fingerprint(db):
     for snapshot in ("s1", "s1", "s2"):
         assert db.load(OLD, mode="append", snapshot=snapshot).rows == 5
         assert ids(db) == [0, 1, 2, 3, 4]
     db.load(NEW, mode="append", snapshot="s3")
     assert ids(db) == [0, 1, 2, 3, 4, 5, 6, 7]
     db.load(OLD[:1], mode="append", fingerprint="g")
-    db.load(OLD[:1], mode="append", partition="2026-01-01")
-    assert ids(db) == [0, 0, 0, 1, 2, 3, 4, 5, 6, 7]
+    assert ids(db) == [0, 0, 1, 2, 3, 4, 5, 6, 7]
 
 
 def test_append_adds_to_rows_that_were_there(db):
@@ -111,35 +112,34 @@ def test_overwrite_replaces_everything(db):
         assert db.rows() == [(row["id"], row["v"]) for row in rows]
 
 
-def test_overwrite_of_a_partition_replaces_its_rows_only(db):
-    db.load(OLD, mode="overwrite", partition="a")
-    db.load(NEW, mode="overwrite", partition="b")
-    db.load(OLD[:1], mode="overwrite", partition="a", snapshot="s2")
-    assert ids(db) == [0, 3, 4, 5, 6, 7]
-    db.load(pa.Table.from_pylist(NEW).slice(0, 0), mode="overwrite", partition="b", snapshot="s2")
-    assert ids(db) == [0]
+@pytest.mark.parametrize("mode", ["append", "overwrite", "upsert"])
+def test_a_partition_is_replaced_alone_whatever_the_mode(db, mode):
+    db.load(OLD, mode=mode, partition="a")
+    db.load(LATER, mode=mode, partition="b")
+    for _ in range(2):
+        changed = [{"id": 0, "v": "changed"}, {"id": 9, "v": "new"}]
+        db.load(changed, mode=mode, partition="a", snapshot="s2", fingerprint="g")
+        assert ids(db) == [0, 5, 6, 9]
+        assert (0, "changed", "a") in db.rows(PARTS)
+    db.load(pa.Table.from_pylist(LATER).slice(0, 0), mode=mode, partition="b", snapshot="s2")
+    assert ids(db) == [0, 9]
     db.load(OLD, mode="overwrite", snapshot="s3")  # without a partition: everything
     assert ids(db) == [0, 1, 2, 3, 4]
 
 
-def test_overwriting_a_partition_leaves_rows_that_were_there(db):
+def test_a_row_that_moves_to_another_partition_stays_when_the_first_is_loaded_again(db):
+    db.load(OLD, partition="a")
+    db.load([{"id": 4, "v": "moved"}], partition="b")
+    db.load(OLD[:2], partition="a", snapshot="s2")
+    assert [(row[0], row[2]) for row in db.rows(PARTS)] == [(0, "a"), (1, "a"), (4, "b")]
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_a_partition_leaves_rows_that_were_there(db, mode):
     db.run("CREATE TABLE t (id INTEGER, v VARCHAR(20))", "INSERT INTO t VALUES (99, 'theirs')")
     for _ in range(2):
-        db.load(OLD, mode="overwrite", partition="a")
+        db.load(OLD, mode=mode, partition="a")
         assert ids(db) == [0, 1, 2, 3, 4, 99]
-
-
-def test_a_partition_that_was_appended_cannot_be_overwritten_alone(db):
-    db.load(OLD, mode="append", partition="a")
-    with pytest.raises(Misconfigured, match="was loaded with mode append"):
-        db.load(OLD, mode="overwrite", partition="a", snapshot="s2")
-    assert ids(db) == [0, 1, 2, 3, 4]
-    db.load(OLD, mode="overwrite", partition="b")
-    with pytest.raises(Misconfigured, match="was loaded with mode overwrite"):
-        db.load(OLD, mode="append", partition="b", snapshot="s2")
-    db.load(NEW, mode="overwrite")
-    db.load(OLD, mode="overwrite", partition="a", snapshot="s3")
-    assert len(ids(db)) == 10
 
 
 def test_modes_can_be_mixed(db):

@@ -1,0 +1,155 @@
+"""Partitions in Dagster: run after run or several in one step, it comes to the same."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+
+from loom_dagster.assembly import Loom
+from loom_dagster.assets import build_definitions
+
+PROMPT = """---
+version: v1
+examples:
+  - input: I love it, it is wonderful and great
+    output: '{"sentiment": "positive"}'
+  - input: I hate it, it is terrible and broken
+    output: '{"sentiment": "negative"}'
+---
+{{ input.text }}
+"""
+PIPELINE = """
+name: reviews
+extract:
+  source: data/in.csv
+  key: id
+  partitions: {{every: daily, start: 2024-01-01, end: 2024-01-31, column: at}}
+transform: {{prompt: prompts/sentiment.txt}}
+evaluate:
+  evaluators: [{{name: label, type: exact_match, field: sentiment, reference_field: expected}}]
+  batch_threshold: 0.7
+load:
+  destination: sqlite:///data/out.db/reviews
+  mode: {mode}
+  columns: all
+  schema: {{sentiment: {{type: string, enum: [positive, negative]}}}}
+"""
+TEXTS = {
+    "positive": "I love it, it is wonderful and great",
+    "negative": "I hate it, it is terrible and broken",
+}
+DAYS = [f"2024-01-{day:02}" for day in range(1, 31)]
+BAD = {"2024-01-07", "2024-01-15", "2024-01-22"}
+RANGE = {
+    "dagster/asset_partition_range_start": DAYS[0],
+    "dagster/asset_partition_range_end": DAYS[-1],
+}
+
+
+@pytest.fixture
+def root(desk: Any) -> Path:
+    return made(desk.root)
+
+
+def made(root: Path, *, days: list[str] = DAYS, mode: str = "upsert") -> Path:
+    """Four reviews a day, one exactly at midnight; of a bad day three are labelled wrong."""
+    for folder in ("prompts", "data", "pipelines"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "pyproject.toml").write_text('[tool.loom]\nmodel = "offline/demo"\n')
+    (root / "prompts" / "sentiment.txt").write_text(PROMPT)
+    (root / "pipelines" / "reviews.yaml").write_text(PIPELINE.format(mode=mode))
+    rows = [(f"{day}.{hour:02}", f"{day}T{hour:02}:00:00", hour) for day in days for hour in (0, 8, 16, 23)]
+    labels = {0: "positive", 8: "negative", 16: "positive", 23: "negative"}
+    other = {"positive": "negative", "negative": "positive"}
+    lines = ["id,at,text,expected"]
+    for record, at, hour in rows:
+        wrong = at[:10] in BAD and hour > 0
+        label = labels[hour]
+        lines.append(f'{record},{at},"{TEXTS[label]}",{other[label] if wrong else label}')
+    (root / "data" / "in.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def backfill(root: Path, instance: dg.DagsterInstance, *, tags: Any = None, key: str | None = None) -> Any:
+    defs = build_definitions(root)
+    return defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        tags=tags,
+        partition_key=key,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+
+
+def state(root: Path, instance: dg.DagsterInstance) -> dict[str, Any]:
+    """All that a backfill leaves behind."""
+    loom = Loom.open(root)
+    tables, verdicts = {}, {}
+    for day, snapshot in sorted(loom.verdicts("reviews").items()):
+        tables[day] = (
+            pq.read_table(snapshot.transformed, columns=["id", "sentiment"]).to_pylist(),
+            pq.read_table(snapshot.quarantine, columns=["record_id", "reason"]).to_pylist(),
+            snapshot.data_version,
+        )
+        verdicts[day] = (
+            snapshot.verdict_passed,
+            snapshot.verdict_reason,
+            snapshot.released_at is not None,
+            snapshot.loaded_at is not None,
+        )
+    with sqlite3.connect(root / "data" / "out.db") as database:
+        loaded = database.execute("SELECT id, sentiment FROM reviews ORDER BY id").fetchall()
+        loads = database.execute("SELECT partition, mode, rows FROM _loom_loads ORDER BY 1").fetchall()
+    materialized = {
+        name: sorted(instance.get_materialized_partitions(dg.AssetKey(path)))
+        for name, path in (
+            ("transformed", ["reviews", "transformed"]),
+            ("quarantine", ["reviews", "quarantine"]),
+            ("loaded", loaded_key(root)),
+        )
+    }
+    return {
+        "tables": tables,
+        "verdicts": verdicts,
+        "loaded": loaded,
+        "loads": loads,
+        "materialized": materialized,
+        "open": sorted((e.partition, e.record_id) for e in loom.quarantine("reviews")),
+    }
+
+
+def blocked(run: dg.ExecuteInProcessResult) -> bool:
+    """Whether the gate has kept the run from loading."""
+    [gate] = [c for c in run.get_asset_check_evaluations() if c.check_name == "quality_gate"]
+    return not gate.passed and gate.severity == dg.AssetCheckSeverity.ERROR
+
+
+def loaded_key(root: Path) -> list[str]:
+    graph = build_definitions(root).resolve_asset_graph()
+    [found] = [k for k in graph.executable_asset_keys if k.path[0] != "reviews"]
+    return list(found.path)
+
+
+@pytest.mark.slow
+def test_thirty_days_in_one_run_and_in_thirty_come_to_the_same(tmp_path: Path) -> None:
+    found = {}
+    for way in ("one", "thirty"):
+        root = made(tmp_path / way)
+        with dg.DagsterInstance.ephemeral() as instance:
+            if way == "one":
+                assert backfill(root, instance, tags=RANGE).success
+            else:
+                ended = {day: backfill(root, instance, key=day) for day in DAYS}
+                assert {day for day, run in ended.items() if blocked(run)} == BAD
+            found[way] = state(root, instance)
+    assert found["one"] == found["thirty"]
+    one = found["one"]
+    good = [day for day in DAYS if day not in BAD]
+    assert [day for day, verdict in one["verdicts"].items() if not verdict[2]] == sorted(BAD)
+    assert one["materialized"]["transformed"] == one["materialized"]["quarantine"] == DAYS
+    assert one["materialized"]["loaded"] == good
+    assert len(one["loaded"]) == 27 * 4
+    assert {record[:10] for record, _ in one["loaded"]} == set(good)
