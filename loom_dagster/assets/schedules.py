@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -22,15 +22,17 @@ def pipeline_schedule(lane: Lane, runs: Runs) -> dg.ScheduleDefinition | None:
     if trigger is None or trigger.cron is None:
         return None
 
-    def tick(context: dg.ScheduleEvaluationContext) -> Sequence[dg.RunRequest] | dg.SkipReason:
+    def tick(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         tags = {PIPELINE: lane.identifier}
         records = context.instance.get_run_records(dg.RunsFilter(tags=tags), limit=25)
         if unfinished_runs(context.instance, records) or runs.triggers.is_running(lane.name):
-            return dg.SkipReason(f"a run of {lane.name} is going on")
+            yield dg.SkipReason(f"a run of {lane.name} is going on")
+            return
         keys = runs.triggers.scheduled(lane.name)
         if not keys:
-            return dg.SkipReason("every complete partition has been run")
-        return [dg.RunRequest(run_key=None, partition_key=key or None, tags=tags) for key in keys]
+            yield dg.SkipReason("every complete partition has been run")
+        for key in keys:
+            yield dg.RunRequest(partition_key=key or None, tags=tags)
 
     return dg.ScheduleDefinition(
         name=f"{lane.identifier}__cron",

@@ -32,7 +32,7 @@ trigger: {trigger}
 extract: {{source: "{source}", key: id{extract}}}
 transform: {{prompt: prompts/mood.txt, model: offline/demo}}
 evaluate: {{batch_threshold: {threshold}{gate}}}
-load: {{destination: data/out/{name}.jsonl, columns: all, schema: {{mood: {{type: string}}}}}}
+load: {{destination: data/out/{name}{folder}, format: jsonl, columns: all, schema: {{mood: {{type: string}}}}}}
 """
 NAME = "moods__new_data"
 LABEL = ", evaluators: [{name: label, type: exact_match, field: mood, reference_field: expected}]"
@@ -61,6 +61,7 @@ class Ticking:
     def run(self, request: dg.RunRequest) -> Any:
         job = build_definitions(self.root).resolve_job_def("moods")
         return job.execute_in_process(
+            partition_key=request.partition_key,
             instance=self.instance,
             tags=request.tags,
             asset_selection=request.asset_selection,
@@ -78,10 +79,9 @@ class Ticking:
         return str(found.skip_message)
 
     def loaded(self, name: str = "moods") -> list[str]:
-        path = self.root / "data" / "out" / f"{name}.jsonl"
-        return (
-            sorted(json.loads(line)["id"] for line in path.read_text().splitlines()) if path.exists() else []
-        )
+        out = self.root / "data" / "out"
+        files = [*out.glob(f"{name}.jsonl"), *out.glob(f"{name}/**/*.jsonl")]
+        return sorted(json.loads(line)["id"] for path in files for line in path.read_text().splitlines())
 
     def stale(self, asset: str) -> list[str]:
         """Why an asset is out of date."""
@@ -116,6 +116,7 @@ def write(root: Path, name: str = "moods", **over: str) -> None:
         "extract": "",
         "threshold": "0",
         "gate": "",
+        "folder": ".jsonl",
     }
     (root / "pipelines" / f"{name}.yaml").write_text(PIPELINE.format(name=name, **said | over))
 
@@ -256,12 +257,10 @@ def test_a_run_whose_process_was_killed_is_ended_and_asked_for_again(ticking: Ti
 class Table:
     path: Path
 
-    def add(self, *rows: tuple[str, int]) -> None:
+    def add(self, *rows: tuple[str, int | str]) -> None:
         connection = sqlite3.connect(self.path)
         with connection:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS notes (id TEXT PRIMARY KEY, text TEXT, at INTEGER)"
-            )
+            connection.execute("CREATE TABLE IF NOT EXISTS notes (id TEXT PRIMARY KEY, text TEXT, at)")
             connection.executemany("INSERT INTO notes VALUES (?, 'good', ?)", rows)
         connection.close()
 
@@ -361,3 +360,60 @@ def test_a_schedule(ticking: Ticking, root: Path) -> None:
     assert len(tick().run_requests) == 1
     ticking.instance.create_run_for_job(defs.resolve_job_def("moods"), tags={"loom/pipeline": "moods"})
     assert "a run of moods is going on" in tick().skip_message
+
+
+def test_partitions_are_run_one_by_one_and_again_when_something_comes_to_them(
+    ticking: Ticking, root: Path
+) -> None:
+    write(root, source="data/in/{{ partition }}.jsonl", extract=", partitions: [north, south]", folder="/")
+    assert "nothing is there yet" in ticking.quiet()
+    drop(root, "south.jsonl", "s1")
+    [request] = ticking.tick().run_requests
+    assert request.partition_key == "south"
+    assert ticking.run(request).success
+    assert ticking.quiet() == "nothing new"
+    drop(root, "north.jsonl", "n1")
+    assert ticking.tick_and_run().success
+    drop(root, "south.jsonl", "s1", "s2")
+    assert ticking.tick_and_run().success
+    assert ticking.quiet() == "nothing new"
+    assert ticking.loaded() == ["n1", "s1", "s2"]
+
+
+def test_rows_that_come_late_to_a_day_run_it_again(ticking: Ticking, root: Path) -> None:
+    table = Table(root / "data" / "shop.db")
+    write(
+        root,
+        trigger="{on: new_data, lookback: 3}",
+        source="sqlite:///data/shop.db/notes",
+        extract=", partitions: {every: daily, start: 2026-01-01, end: 2026-01-06, column: at}",
+        folder="/",
+    )
+    table.add(("a", "2026-01-02"), ("b", "2026-01-04"), ("c", "2026-01-05"))  # the second is too long ago
+    for day in ("2026-01-04", "2026-01-05"):
+        [request] = ticking.tick().run_requests
+        assert request.partition_key == day
+        assert ticking.run(request).success
+    assert "not" in ticking.quiet() or ticking.quiet() == "nothing new"
+    table.add(("late", "2026-01-04"))
+    assert ticking.tick_and_run().success
+    assert ticking.loaded() == ["b", "c", "late"]
+
+
+def test_a_schedule_runs_the_partitions_that_were_completed_since(ticking: Ticking, root: Path) -> None:
+    write(
+        root,
+        trigger="{cron: '@daily'}",
+        source="data/in/{{ partition }}.jsonl",
+        extract=", partitions: {every: daily, start: 2026-01-01, end: 2026-01-06}",
+        folder="/",
+    )
+    for day in range(1, 6):
+        drop(root, f"2026-01-0{day}.jsonl", f"d{day}")
+    loom = Loom.open(root)
+    assert loom.triggers.scheduled("moods") == ["2026-01-05"]
+    loom.run("moods", partition="2026-01-03")
+    assert loom.triggers.scheduled("moods") == ["2026-01-04", "2026-01-05"]
+    schedule = build_definitions(root).resolve_schedule_def("moods__cron")
+    asked = schedule.evaluate_tick(dg.build_schedule_context(instance=ticking.instance)).run_requests
+    assert [request.partition_key for request in asked] == ["2026-01-04", "2026-01-05"]
