@@ -32,7 +32,8 @@ def pipeline_schedule(lane: Lane, runs: Runs) -> dg.ScheduleDefinition | None:
         if not keys:
             yield dg.SkipReason("every complete partition has been run")
         for key in keys:
-            yield dg.RunRequest(partition_key=key or None, tags=tags)
+            run_key = f"{lane.identifier}-{context.scheduled_execution_time.isoformat()}-{key}"
+            yield dg.RunRequest(run_key=run_key, partition_key=key or None, tags=tags)
 
     return dg.ScheduleDefinition(
         name=f"{lane.identifier}__cron",

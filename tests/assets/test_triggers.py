@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ evaluate: {{batch_threshold: {threshold}{gate}}}
 load: {{destination: data/out/{name}{folder}, format: jsonl, columns: all, schema: {{mood: {{type: string}}}}}}
 """
 NAME = "moods__new_data"
+NOW = datetime(2026, 1, 6, tzinfo=UTC)
 LABEL = ", evaluators: [{name: label, type: exact_match, field: mood, reference_field: expected}]"
 
 
@@ -60,7 +62,7 @@ class Ticking:
 
     def run(self, request: dg.RunRequest) -> Any:
         job = build_definitions(self.root).resolve_job_def("moods")
-        return job.execute_in_process(
+        done = job.execute_in_process(
             partition_key=request.partition_key,
             instance=self.instance,
             tags=request.tags,
@@ -68,6 +70,9 @@ class Ticking:
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
+        for event in done.filter_events(lambda event: event.is_step_failure):
+            print(event.step_key, event.step_failure_data.user_failure_data or event.step_failure_data.error)
+        return done
 
     def tick_and_run(self) -> Any:
         [request] = self.tick().run_requests
@@ -355,7 +360,9 @@ def test_a_schedule(ticking: Ticking, root: Path) -> None:
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
 
     def tick() -> Any:
-        return schedule.evaluate_tick(dg.build_schedule_context(instance=ticking.instance))
+        return schedule.evaluate_tick(
+            dg.build_schedule_context(instance=ticking.instance, scheduled_execution_time=NOW)
+        )
 
     assert len(tick().run_requests) == 1
     ticking.instance.create_run_for_job(defs.resolve_job_def("moods"), tags={"loom/pipeline": "moods"})
@@ -365,7 +372,12 @@ def test_a_schedule(ticking: Ticking, root: Path) -> None:
 def test_partitions_are_run_one_by_one_and_again_when_something_comes_to_them(
     ticking: Ticking, root: Path
 ) -> None:
-    write(root, source="data/in/{{ partition }}.jsonl", extract=", partitions: [north, south]", folder="/")
+    write(
+        root,
+        source="data/in/{{ partition }}.jsonl",
+        extract=", partitions: [north, south]",
+        folder="/, mode: overwrite",
+    )
     assert "nothing is there yet" in ticking.quiet()
     drop(root, "south.jsonl", "s1")
     [request] = ticking.tick().run_requests
@@ -387,7 +399,7 @@ def test_rows_that_come_late_to_a_day_run_it_again(ticking: Ticking, root: Path)
         trigger="{on: new_data, lookback: 3}",
         source="sqlite:///data/shop.db/notes",
         extract=", partitions: {every: daily, start: 2026-01-01, end: 2026-01-06, column: at}",
-        folder="/",
+        folder="/, mode: overwrite",
     )
     table.add(("a", "2026-01-02"), ("b", "2026-01-04"), ("c", "2026-01-05"))  # the second is too long ago
     for day in ("2026-01-04", "2026-01-05"):
@@ -406,7 +418,7 @@ def test_a_schedule_runs_the_partitions_that_were_completed_since(ticking: Ticki
         trigger="{cron: '@daily'}",
         source="data/in/{{ partition }}.jsonl",
         extract=", partitions: {every: daily, start: 2026-01-01, end: 2026-01-06}",
-        folder="/",
+        folder="/, mode: overwrite",
     )
     for day in range(1, 6):
         drop(root, f"2026-01-0{day}.jsonl", f"d{day}")
@@ -414,6 +426,11 @@ def test_a_schedule_runs_the_partitions_that_were_completed_since(ticking: Ticki
     assert loom.triggers.scheduled("moods") == ["2026-01-05"]
     loom.run("moods", partition="2026-01-03")
     assert loom.triggers.scheduled("moods") == ["2026-01-04", "2026-01-05"]
-    schedule = build_definitions(root).resolve_schedule_def("moods__cron")
-    asked = schedule.evaluate_tick(dg.build_schedule_context(instance=ticking.instance)).run_requests
+    defs = build_definitions(root)
+    context = dg.build_schedule_context(
+        instance=ticking.instance,
+        scheduled_execution_time=NOW,
+        repository_def=defs.get_repository_def(),
+    )
+    asked = defs.resolve_schedule_def("moods__cron").evaluate_tick(context).run_requests or []
     assert [request.partition_key for request in asked] == ["2026-01-04", "2026-01-05"]
