@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["IO_MANAGER_KEY", "LoomIOManager"]
 
 IO_MANAGER_KEY = "loom_io_manager"
-_READABLE = "pandas.DataFrame, pyarrow.Table, pyarrow.dataset.Dataset, pathlib.Path, dict[str, pathlib.Path]"
+_READABLE = "pandas.DataFrame, pyarrow.Table, pyarrow.dataset.Dataset, pathlib.Path"
 
 
 class LoomIOManager(dg.IOManager):
@@ -62,7 +62,8 @@ class LoomIOManager(dg.IOManager):
                 " with `deps=[...]` and read it from there",
                 allow_retries=False,
             )
-        wanted, keys = _wanted(context), _keys(context, node)
+        keys = _keys(context, node)
+        wanted = _wanted(context, several=partitioning_of(node) is not None)
         found = {key: self._snapshot(node, key) for key in keys}
         there = {key: snapshot for key, snapshot in found.items() if snapshot is not None}
         if not there:
@@ -120,8 +121,8 @@ class LoomIOManager(dg.IOManager):
         return table
 
 
-def _wanted(context: dg.InputContext) -> str:
-    """The name of the annotated type, without importing the libraries it may come from."""
+def _wanted(context: dg.InputContext, *, several: bool) -> str:
+    """The name of the annotated type (``several``: a dict of files may be meant), without importing the libraries it may come from."""
     kind = context.dagster_type.typing_type
     names = {
         ("typing", "Any"): "DataFrame",
@@ -129,7 +130,7 @@ def _wanted(context: dg.InputContext) -> str:
         ("pyarrow", "Table"): "Table",
         ("pyarrow", "Dataset"): "Dataset",
         ("pathlib", "Path"): "Path",
-        ("builtins", "dict"): "dict",
+        **({("builtins", "dict"): "dict"} if several else {}),
     }
     module = str(getattr(kind, "__module__", "")).partition(".")[0]
     name = names.get((module, str(getattr(kind, "__name__", kind))))

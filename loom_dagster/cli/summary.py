@@ -23,8 +23,8 @@ _NOT_LOADED = {
 
 def summarise(outcome: Outcome, terminal: Terminal) -> None:
     """Print the whole page for one pipeline; one that did not run has no more than a verdict."""
-    part = f", partition {outcome.partition}" if outcome.partition else ""
-    terminal.line(f"Pipeline: {outcome.pipeline}{release_name(outcome.version)}{part}", "bold")
+    of_it = f", partition {outcome.partition}" if outcome.partition else ""
+    terminal.line(f"Pipeline: {outcome.pipeline}{release_name(outcome.version)}{of_it}", "bold")
     if outcome.run_id:
         for part in (_run, _stages, _results, _scores, _cost, _performance, _quarantine):
             part(outcome, terminal)

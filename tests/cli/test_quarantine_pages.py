@@ -33,7 +33,7 @@ def entry(record_id, **changes):
 class Loom:
     entries: list
 
-    def quarantine(self, name, *, resolved):
+    def quarantine(self, name, *, resolved, partition=None):
         return self.entries
 
 

@@ -33,9 +33,9 @@ class Loom:
     def project(self):
         return Project(self.reads)
 
-    def run(self, name, options, *, listen, stop):
-        self.ran.append(name)
-        end = self.ends.get(name, "succeeded")
+    def run(self, name, options, *, partition, listen, stop):
+        self.ran.append((name, partition) if partition else name)
+        end = self.ends.get(self.ran[-1], "succeeded")
         if self.on_run is not None:
             self.on_run(stop)
         if isinstance(end, Exception):
@@ -43,19 +43,20 @@ class Loom:
         good = end == "succeeded"
         return Outcome(
             run_id=f"run-{name}", pipeline=name, version="1", status=end, released=good, trial=options.trial,
-            counts=Counts(extracted=2, passed=2), verdict=Verdict(passed=good, reason="because"),
+            partition=partition, counts=Counts(extracted=2, passed=2), verdict=Verdict(passed=good, reason="because"),
         )  # fmt: skip
 
-    def load(self, name, options):
+    def load(self, name, options, *, partition):
         if name in self.ends.get("cannot load", ()):
             raise Outage("the destination is down")
-        self.loaded.append(name)
+        self.loaded.append((name, partition) if partition else name)
         return LoadResult(loaded=True, destination="d", mode="append", rows=2)
 
 
 def run(loom, names, options=None):
+    keys = names if isinstance(names, dict) else {name: [""] for name in names}
     watch = Plain(Terminal(io.StringIO(), {}))
-    return run_direct(loom, names, options or RunOptions(), watch)
+    return run_direct(loom, keys, options or RunOptions(), watch)
 
 
 def test_each_runs_after_those_it_reads_and_is_loaded():
@@ -109,3 +110,14 @@ def test_parameters():
     for bad in (["day"], ["=x"], ["a=1", "a=2"]):
         with pytest.raises(Misconfigured):
             parameters(bad)
+
+
+def test_partitions_are_run_in_order_and_wait_for_their_own_upstream_only():
+    days = ["2024-01-01", "2024-01-02"]
+    loom = Loom(reads={"b": ("a",), "whole": ("a",)}, ends={("a", days[0]): "held"})
+    ended = run(loom, {"whole": [""], "b": days, "a": days})
+    assert loom.ran[:2] == [("a", days[0]), ("a", days[1])]
+    assert {*loom.ran[2:]} == {"whole", ("b", days[1])}
+    assert {*loom.loaded} == {("a", days[1]), ("b", days[1]), "whole"}
+    [waiting] = [each for each in ended if each.waits_for]
+    assert (waiting.name, waiting.partition, waiting.waits_for) == ("b", days[0], ("a",))
