@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from loom_dagster.prompts import compile_prompt
+from loom_dagster.errors import Misconfigured
+from loom_dagster.prompts import Prompt, compile_prompt
 from loom_dagster.records import digest
 from loom_dagster.settings import Settings
 from loom_dagster.spec import PipelineFile
 from loom_dagster.spec.documents import document_key
 from loom_dagster.spec.models import FieldSpec
 
-__all__ = ["code_version", "columns_to_load"]
+__all__ = ["code_version", "columns_to_load", "prompt_of"]
 
 
 def code_version(file: PipelineFile, settings: Settings) -> str:
@@ -29,6 +30,15 @@ def code_version(file: PipelineFile, settings: Settings) -> str:
             mode="json", by_alias=True, include={"schema_", "on_failure", "fallback", "retries"}
         ),
     ).hex()[:12]
+
+
+def prompt_of(file: PipelineFile, settings: Settings) -> Prompt:
+    """Raises Misconfigured with what is wrong with it."""
+    prompt, problems = compile_prompt(file, settings)
+    if prompt is None:
+        errors = tuple(p for p in problems if p.level == "error")
+        raise Misconfigured(f"the prompt of `{file.spec.name}` cannot be used", problems=errors)
+    return prompt
 
 
 def columns_to_load(file: PipelineFile, settings: Settings, transformed: Path) -> list[str]:

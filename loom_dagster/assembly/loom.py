@@ -5,6 +5,7 @@ The command line and Dagster both speak to a pipeline through ``Loom`` and nothi
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 from collections.abc import Callable, Sequence
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from loom_dagster.alerts import Delivered
     from loom_dagster.assembly.prepared import Prepared
     from loom_dagster.assembly.report import Report
+    from loom_dagster.assembly.triggers import Triggers
     from loom_dagster.ledger import QuarantineEntry, WatermarkRow
     from loom_dagster.partitions import Partitioning
     from loom_dagster.pipeline import BatchDone, Consumed, LoadResult, Outcome, Stop
+    from loom_dagster.prompts import TextFile
     from loom_dagster.release import Snapshot
     from loom_dagster.spec import Pipeline
     from loom_dagster.watermark import Watermark
@@ -40,6 +43,13 @@ class Loom(State):
     def names(self) -> list[str]:
         """Every pipeline, also those whose file has problems, sorted."""
         return list(self.project.names)
+
+    @functools.cached_property
+    def triggers(self) -> Triggers:
+        """Whether a pipeline is due, for those who start it."""
+        from loom_dagster.assembly.triggers import Triggers
+
+        return Triggers(self.project, self.settings, self.ledger, self.releases, self.clock)
 
     def validate(self, name: str, *, strict: bool = False, connections: bool = False) -> Report:
         """Everything there is to say of a pipeline without running it; with ``connections`` source and
@@ -73,7 +83,9 @@ class Loom(State):
         trial = options is not None and options.trial
         told = alerting(self, name, "run_failed", partition=partition, trial=trial, by=dagster_run_id)
         with told, self.scratch() as scratch, self.materials() as materials:
-            plan = make_plan(self.prepared(name, options, scratch, partition=partition), materials)
+            taken = None if trial else self.triggers.taken(name, partition)
+            ready = self.prepared(name, options, scratch, partition=partition)
+            plan = replace(make_plan(ready, materials), taken=taken)
             outcome = run(
                 plan,
                 self.ledger,
@@ -222,6 +234,12 @@ class Loom(State):
         from loom_dagster.assembly.identity import code_version
 
         return code_version(self.project.pipeline(name), self.settings)
+
+    def texts(self, name: str) -> Sequence[TextFile]:
+        """The prompt of a pipeline and its contexts, as they are now. Raises Misconfigured."""
+        from loom_dagster.assembly.identity import prompt_of
+
+        return prompt_of(self.project.pipeline(name), self.settings).texts
 
     def spec(self, name: str) -> Pipeline:
         """The pipeline's spec. Raises Misconfigured when its file has problems."""

@@ -22,9 +22,12 @@ from loom_dagster.assets.io_manager import IO_MANAGER_KEY, LoomIOManager
 from loom_dagster.assets.jobs import jobs_of
 from loom_dagster.assets.journal import Journal
 from loom_dagster.assets.loaded import loaded_asset
+from loom_dagster.assets.observed import Inputs, observed_assets
 from loom_dagster.assets.op import Around, pipeline_op
 from loom_dagster.assets.options import OPTIONS_KEY, LoomOptions
 from loom_dagster.assets.partitions import mapping_of, partitioning_of, partitions_definition
+from loom_dagster.assets.schedules import pipeline_schedule
+from loom_dagster.assets.sensors import pipeline_sensor
 from loom_dagster.assets.translator import LoomTranslator
 from loom_dagster.events import Listener, ignore
 
@@ -84,18 +87,26 @@ def definitions_of(
     for node in graph.broken:
         problems = "\n".join(f"  {problem}" for problem in node.problems)
         _log.warning("pipeline `%s` cannot run:\n%s", node.pipeline, problems)
-    assets += [spec(node) for node in (*graph.sources, *graph.broken)]
+    assets += [spec(node) for node in graph.broken]
+    assets += observed_assets(graph, spec, runs=runs)
     for lane in graph.lanes:
         reads = [lane.reads] if lane.reads is not None else []
-        tables = spec(lane.transformed, reads), spec(lane.quarantine, reads)
-        assets.append(pipeline_op(lane, tables, runs=runs, listen=listen, journal=journal, around=around))
+        tables = spec(lane.transformed, [*reads, *lane.texts]), spec(lane.quarantine, reads)
+        inputs = Inputs(lane, translator, runs)
+        assets.append(
+            pipeline_op(lane, tables, inputs, runs=runs, listen=listen, journal=journal, around=around)
+        )
         checks.append(pipeline_checks(lane, tables[0].key, runs=runs, translator=translator))
         assets.append(loaded_asset(lane, spec(lane.loaded, [lane.transformed]), runs=runs, journal=journal))
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
         jobs=jobs_of(graph.lanes, translator),
-        sensors=[alert_sensor(graph, runs, translator)],
+        sensors=[
+            *(sensor for lane in graph.lanes if (sensor := pipeline_sensor(lane, translator, runs))),
+            alert_sensor(graph, runs, translator),
+        ],
+        schedules=[schedule for lane in graph.lanes if (schedule := pipeline_schedule(lane, runs))],
         resources={
             IO_MANAGER_KEY: LoomIOManager(runs, nodes),
             OPTIONS_KEY: LoomOptions(),
@@ -133,7 +144,7 @@ def _spec(translator: LoomTranslator, node: Node, deps: Sequence[Node]) -> dg.As
     wanted = {translator.key(dep) for dep in deps}
     if not wanted <= {dep.asset_key for dep in found.deps}:
         raise dg.DagsterInvalidDefinitionError(f"asset_spec() takes a dependency away from {node.uri}")
-    if node.role in {"source", "broken"}:
+    if node.role in {"source", "prompt", "context", "broken"}:
         return found
     # skippable: a trial materializes nothing
     return found.replace_attributes(skippable=True).with_io_manager_key(IO_MANAGER_KEY)

@@ -9,26 +9,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from loom_dagster.assets.keys import Address, Keys, address, identifier, pipeline_address, segment
+from loom_dagster.assets.keys import (
+    Address,
+    Keys,
+    address,
+    identifier,
+    pipeline_address,
+    segment,
+    text_address,
+)
 from loom_dagster.errors import Misconfigured, Problem
 from loom_dagster.spec import nearest
 
 if TYPE_CHECKING:
     from loom_dagster.assets.runs import Runs
+    from loom_dagster.prompts import TextFile
     from loom_dagster.spec import PipelineFile, Project
 
 __all__ = ["Graph", "Lane", "Node", "Role", "selected", "survey"]
 
-Role = Literal["source", "transformed", "quarantine", "loaded", "broken"]
+Role = Literal["source", "prompt", "context", "transformed", "quarantine", "loaded", "broken"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One asset before Dagster sees it. ``path``: its key unless a translator says otherwise.
-    ``pipeline`` and ``file`` are None for a source, which may belong to several; ``uri`` is
-    without secrets; ``kind`` is a file format or a database."""
+    ``pipeline`` and ``file`` are None for what is read, which may belong to several; ``uri`` is
+    without secrets; ``kind`` is a file format or a database. ``text``: the file of a prompt or a context."""
 
     role: Role
     path: tuple[str, ...]
@@ -37,13 +47,14 @@ class Node:
     pipeline: str | None = None
     file: PipelineFile | None = None
     code_version: str | None = None
+    text: Path | None = None
     problems: Sequence[Problem] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
     """A pipeline that can be run. ``reads``: the node it depends on; None when it enriches its
-    own table. ``identifier``: its name where only [A-Za-z0-9_] goes."""
+    own table. ``texts``: its prompt and contexts. ``identifier``: its name where only [A-Za-z0-9_] goes."""
 
     name: str
     identifier: str
@@ -52,6 +63,7 @@ class Lane:
     transformed: Node
     quarantine: Node
     loaded: Node
+    texts: Sequence[Node] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +72,7 @@ class Graph:
 
     lanes: Sequence[Lane]
     sources: Sequence[Node]
+    texts: Sequence[Node]
     broken: Sequence[Node]
 
 
@@ -69,6 +82,7 @@ class _Draft:
     code_version: str
     source: Address
     destination: Address
+    texts: Sequence[TextFile]
 
 
 def survey(runs: Runs, select: Sequence[str] | None = None) -> Graph:
@@ -89,6 +103,7 @@ def survey(runs: Runs, select: Sequence[str] | None = None) -> Graph:
             identifier=identifier(name),
             file=draft.file,
             reads=_reads(keys, draft, made),
+            texts=[_text(keys, text, runs.settings.root) for text in draft.texts],
             transformed=transformed[name],
             quarantine=quarantine[name],
             loaded=loaded[name],
@@ -101,6 +116,7 @@ def survey(runs: Runs, select: Sequence[str] | None = None) -> Graph:
     return Graph(
         lanes=[lanes[name] for name in order],
         sources=list({node.path: node for node in reads if node.role == "source"}.values()),
+        texts=list({text.path: text for name in order for text in lanes[name].texts}.values()),
         broken=[node for name, node in dead.items() if name in wanted],
     )
 
@@ -129,7 +145,7 @@ def _read(runs: Runs) -> tuple[dict[str, _Draft], dict[str, Sequence[Problem]]]:
     broken: dict[str, Sequence[Problem]] = dict(runs.project.broken)
     for name, file in runs.project.files.items():
         try:
-            version = runs.code_version(name)
+            version, texts = runs.code_version(name), runs.texts(name)
         except Misconfigured as error:
             broken[name] = error.problems or (Problem(what=error.what, where=error.where, fix=error.fix),)
             continue
@@ -139,6 +155,7 @@ def _read(runs: Runs) -> tuple[dict[str, _Draft], dict[str, Sequence[Problem]]]:
             code_version=version,
             source=address(extract.source, root=root, table=name, file_format=extract.format),
             destination=address(load.destination, root=root, table=name, file_format=load.format),
+            texts=texts,
         )
     return drafts, broken
 
@@ -175,6 +192,13 @@ def _reads(keys: Keys, draft: _Draft, made: Mapping[str, Node]) -> Node | None:
         return made[place.identity]
     path = keys.claim(place.identity, place.segments)
     return Node(role="source", path=path, uri=place.uri, kind=place.kind)
+
+
+def _text(keys: Keys, text: TextFile, root: Path) -> Node:
+    where = text.path.relative_to(root) if text.path.is_relative_to(root) else text.path
+    place = text_address(text.kind, text.name, where.as_posix())
+    path = keys.claim(place.identity, place.segments)
+    return Node(role=text.kind, path=path, uri=place.uri, kind=place.kind, text=text.path)
 
 
 def _broken(keys: Keys, name: str, problems: Sequence[Problem]) -> Node:

@@ -16,7 +16,16 @@ from pathlib import Path, PurePosixPath
 
 from loom_dagster.spec.places import DATABASES, PIPELINE_SCHEME, place_of, same_place
 
-__all__ = ["Address", "Keys", "address", "identifier", "pipeline_address", "segment", "tag_value"]
+__all__ = [
+    "Address",
+    "Keys",
+    "address",
+    "identifier",
+    "pipeline_address",
+    "segment",
+    "tag_value",
+    "text_address",
+]
 
 FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl",
            ".parquet": "parquet", ".pq": "parquet"}  # fmt: skip
@@ -106,6 +115,14 @@ def pipeline_address(name: str) -> Address:
         segments=(segment(name), "transformed"),
         uri=PIPELINE_SCHEME + name,
         kind="parquet",
+    )
+
+
+def text_address(kind: str, name: str, path: str) -> Address:
+    """A prompt (``prompts/NAME``) or a context (``context/NAME``); ``path`` tells apart those of one name."""
+    folder = "prompts" if kind == "prompt" else kind
+    return Address(
+        identity=f"{kind}:{path}", segments=(folder, *map(segment, name.split("/"))), uri=path, kind=kind
     )
 
 

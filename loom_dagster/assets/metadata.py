@@ -150,15 +150,17 @@ def table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
 
 
 def code_reference(node: Node) -> dict[str, Any]:
-    """The line of the YAML that an asset comes from; nothing for a node without a file."""
-    if node.file is None:
+    """The line of the YAML that an asset comes from, or its own file; nothing for a node without one."""
+    if node.file is not None:
+        path, line = node.file.path, node.file.line(_SECTION.get(node.role, "name"))
+    elif node.text is not None:
+        path, line = node.text, 1
+    else:
         return {}
     with warnings.catch_warnings():
         # the class is marked beta, and there is no other way to a link to the code
         warnings.simplefilter("ignore", dg.BetaWarning)
-        reference = dg.LocalFileCodeReference(
-            file_path=str(node.file.path), line_number=node.file.line(_SECTION.get(node.role, "name"))
-        )
+        reference = dg.LocalFileCodeReference(file_path=str(path), line_number=line)
         return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}
 
 

@@ -20,6 +20,7 @@ import dagster as dg
 from loom_dagster.assets.graph import Lane
 from loom_dagster.assets.journal import Journal
 from loom_dagster.assets.metadata import quarantine_metadata, transformed_metadata
+from loom_dagster.assets.observed import Inputs
 from loom_dagster.assets.options import LoomOptions
 from loom_dagster.assets.partitions import asked_keys
 from loom_dagster.assets.progress import Teller
@@ -42,6 +43,7 @@ Around = Callable[[str, Step], Callable[..., Any]]
 def pipeline_op(
     lane: Lane,
     specs: tuple[dg.AssetSpec, dg.AssetSpec],
+    inputs: Inputs,
     *,
     runs: "Runs",
     listen: Listener,
@@ -60,9 +62,10 @@ def pipeline_op(
         keys = asked_keys(definition, context.run.tags)
         if not keys:
             raise without_partition(lane.name)
-        one = functools.partial(
-            _run_one, context, lane.name, loom_options.run_options(), runs=runs, journal=journal
-        )
+        options = loom_options.run_options()
+        if not options.trial:
+            inputs.note(context)
+        one = functools.partial(_run_one, context, lane.name, options, runs=runs, journal=journal)
         tell = Teller(context, transformed, listen)
         done: list[Made] = []
         failed: dict[str, dg.Failure] = {}

@@ -10,8 +10,10 @@ from loom_dagster.settings import RunOptions, Settings
 
 if TYPE_CHECKING:
     from loom_dagster.alerts import Delivered
+    from loom_dagster.assembly.triggers import Triggers
     from loom_dagster.ledger import Ledger, QuarantineEntry
     from loom_dagster.pipeline import LoadResult, Outcome, Stop
+    from loom_dagster.prompts import TextFile
     from loom_dagster.release import Snapshot
     from loom_dagster.spec import Project
 
@@ -27,7 +29,12 @@ class Runs(Protocol):
     @property
     def ledger(self) -> Ledger: ...
 
+    @property
+    def triggers(self) -> Triggers: ...
+
     def code_version(self, name: str) -> str: ...
+
+    def texts(self, name: str) -> Sequence[TextFile]: ...
 
     def run(
         self,

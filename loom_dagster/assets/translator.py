@@ -44,16 +44,20 @@ class LoomTranslator:
         return dg.AssetKey(list(node.path))
 
     def group(self, node: Node) -> str:
-        """The YAML's; else one group a pipeline. One for all sources."""
+        """The YAML's; else one group a pipeline. One for all sources, one for prompts and contexts."""
         if node.file and node.file.spec.group:
             return node.file.spec.group
-        return identifier(node.pipeline) if node.pipeline else "sources"
+        if node.pipeline:
+            return identifier(node.pipeline)
+        return "sources" if node.role == "source" else "prompts"
 
     def description(self, node: Node) -> str:
         """The YAML's description for what passes; a sentence for the rest."""
         own = node.file.spec.description if node.file else None
         return {
             "source": f"What is read: {node.uri}",
+            "prompt": f"A prompt: {node.uri}. Its data version is its content.",
+            "context": f"A context that prompts name: {node.uri}. Its data version is its content.",
             "transformed": own or f"Records of `{node.pipeline}` that passed the gate.",
             "quarantine": f"Records of `{node.pipeline}` that did not pass, whole, with the reason.",
             "loaded": f"What `{node.pipeline}` loads into {node.uri}",

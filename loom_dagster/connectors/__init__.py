@@ -14,8 +14,10 @@ from loom_dagster.connectors.contract import (
     Scalar,
     Shipment,
     Source,
+    State,
     Unreadable,
     Wanted,
+    Watchable,
     Window,
 )
 from loom_dagster.connectors.registry import connector_of, destination_at, place_of, source_at
@@ -34,8 +36,10 @@ __all__ = [
     "Scalar",
     "Shipment",
     "Source",
+    "State",
     "Unreadable",
     "Wanted",
+    "Watchable",
     "Window",
     "connector_of",
     "destination_at",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -31,8 +31,10 @@ __all__ = [
     "Scalar",
     "Shipment",
     "Source",
+    "State",
     "Unreadable",
     "Wanted",
+    "Watchable",
     "Window",
 ]
 
@@ -132,6 +134,26 @@ class Source(Protocol):
 
     def check(self, place: Place, extract: Extract, *, reach: bool) -> None:
         """Raises Misconfigured for what is wrong with the place; other machines are asked only to ``reach`` it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """How a place looks from outside. ``files``: the state (size, stamp) of each. Of a table ``rows`` counts those that
+    were asked for, ``values`` the different values of their cursor, of which ``highest`` is the highest."""
+
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rows: int = 0
+    values: int = 0
+    highest: Scalar = None
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A source that tells what is there without being read, often and cheaply: a trigger on new data asks it."""
+
+    def state(self, place: Place, wanted: Wanted) -> State:
+        """All files, or the rows with an ``incremental.cursor`` in ``wanted.window``. A place that holds nothing yet
+        has an empty state. Raises Misconfigured for a wrong place, Transient while a server is away."""
 
 
 class Incoming(Protocol):

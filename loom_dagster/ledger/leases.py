@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
@@ -12,15 +13,15 @@ from loom_dagster.ledger.process import Process, is_gone, this_process
 from loom_dagster.ledger.rows import RunHandle
 from loom_dagster.ledger.tables import leases
 
-__all__ = ["beat", "check", "give_back", "refuse_if_taken", "take"]
+__all__ = ["beat", "check", "give_back", "is_taken", "refuse_if_taken", "take"]
 
 _LIFE = timedelta(seconds=60)
 
 
 def refuse_if_taken(connection: Connection, pipeline: str, partition: str, now: datetime) -> None:
     """Raises Misconfigured (kind ``lease``) while another run is alive here."""
-    row = connection.execute(select(leases).where(*_slot(pipeline, partition))).one_or_none()
-    if row is None or is_gone(_owner(row), silent=now - row.beat_at > _LIFE):
+    row = _alive(connection, pipeline, partition, now)
+    if row is None:
         return
     of = f"{pipeline}, partition {partition}," if partition else pipeline
     raise Misconfigured(
@@ -29,6 +30,16 @@ def refuse_if_taken(connection: Connection, pipeline: str, partition: str, now: 
         fix="wait for it or stop it",
         kind="lease",
     )
+
+
+def is_taken(connection: Connection, pipeline: str, partition: str, now: datetime) -> bool:
+    """Whether a run is alive here."""
+    return _alive(connection, pipeline, partition, now) is not None
+
+
+def _alive(connection: Connection, pipeline: str, partition: str, now: datetime) -> Row[Any] | None:
+    row = connection.execute(select(leases).where(*_slot(pipeline, partition))).one_or_none()
+    return None if row is None or is_gone(_owner(row), silent=now - row.beat_at > _LIFE) else row
 
 
 def take(connection: Connection, pipeline: str, partition: str, run_id: str, now: datetime) -> str:

@@ -31,6 +31,7 @@ from loom_dagster.ledger.rows import (
 from loom_dagster.ledger.shares import LimitShares
 from loom_dagster.ledger.spend import Stored
 from loom_dagster.ledger.spend_log import SpendLog
+from loom_dagster.ledger.takings import Takings
 from loom_dagster.ledger.watermarks import Watermarks, advance
 
 __all__ = ["Ledger"]
@@ -50,6 +51,8 @@ class Ledger:
         tables are made, or brought up to date, when needed."""
         self._clock = clock or SystemClock()
         self._database = Database(where)
+        self.watermarks = Watermarks(self._database, self._clock)
+        self.takings = Takings(self._database, self._clock)
         migrate(self._database, self._clock)
         self.outbox = Outbox(self._database, self._clock)
 
@@ -238,10 +241,7 @@ class Ledger:
     def past_runs(self) -> PastRuns:
         return PastRuns(self._database)
 
-    @property
-    def watermarks(self) -> Watermarks:
-        """How far pipelines have come with their sources."""
-        return Watermarks(self._database, self._clock)
+    # --- sources: `watermarks` and `takings`
 
     def loaded(self, pipeline: str, run_id: str, *, refused: Sequence[IndexRow] = ()) -> None:
         """The snapshot of a run is in its destination, but for ``refused`` rows: its watermark counts."""

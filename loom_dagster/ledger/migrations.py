@@ -114,7 +114,18 @@ _ALERTS: Step = (
     "CREATE TABLE alert_feeds (feed VARCHAR NOT NULL PRIMARY KEY, position VARCHAR NOT NULL)",
 )
 
-MIGRATIONS: tuple[Step, ...] = (_RUNS, _SNAPSHOTS, _SPEND, _SHARES, _WATERMARKS, _LAST_WRITES, _ALERTS)
+_TAKEN: Step = ("ALTER TABLE runs ADD COLUMN taken VARCHAR",)  # the state of the source that a run read
+
+MIGRATIONS: tuple[Step, ...] = (
+    _RUNS,
+    _SNAPSHOTS,
+    _SPEND,
+    _SHARES,
+    _WATERMARKS,
+    _LAST_WRITES,
+    _ALERTS,
+    _TAKEN,
+)
 
 
 def migrate(database: Database, clock: Clock, steps: Sequence[Step] = MIGRATIONS) -> None:

@@ -47,7 +47,8 @@ class RunHandle:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
     """A run as kept. ``status``: running, deferred or interrupted (these continue), succeeded,
-    held, failed or superseded. ``outcome`` is what ``finish_run`` was given."""
+    held, failed or superseded. ``outcome`` is what ``finish_run`` was given; ``taken`` how source and prompt looked
+    when it began to read them, where that is asked for."""
 
     run_id: str
     pipeline: str
@@ -61,6 +62,7 @@ class RunRow:
     dagster_run_id: str | None
     outcome: Mapping[str, Any] | None
     allowance: int = 0
+    taken: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,7 @@ runs = Table(
     Column("dagster_run_id", String),
     Column("outcome", Json),
     Column("allowance", Integer, nullable=False),
+    Column("taken", Json),
 )
 
 leases = Table(

@@ -50,7 +50,8 @@ class Plan:
     records of the last release that are not in the source any more, and names some. ``whole``: what ``batches`` does not
     hold is gone from the source. ``again``: these are records of the quarantine. ``series``: the partitions follow each
     other in time, so that monitors compare with earlier ones. ``tells`` names the channels that
-    hear of a check that fails; ``skips``: records that fail are skipped.
+    hear of a check that fails; ``skips``: records that fail are skipped. ``taken``: how the source looked just before it
+    was opened, for the ledger.
     """
 
     pipeline: str
@@ -81,6 +82,7 @@ class Plan:
     reached: Callable[[], Watermark | None] = lambda: None
     gone: Callable[[Written], tuple[int, Sequence[str]]] = lambda written: (0, ())
     whole: bool = True
+    taken: Mapping[str, Any] | None = None
     shown_partition: str = ""
     monitoring: Monitoring = field(default_factory=Monitoring)
     again: bool = False

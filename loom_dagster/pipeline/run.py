@@ -104,6 +104,8 @@ def run(
         dagster_run_id=dagster_run_id,
     )
     try:
+        if plan.taken is not None:
+            ledger.takings.note(handle.run_id, plan.taken)
         with ledger.spend(handle, plan.budgets, plan.paid) as spend:
             return _run(plan, handle, ledger, spend, listen=listen, stop=stop, clock=clock)
     finally:

@@ -1,17 +1,20 @@
 """Prompts: versioned files with variables, compiled once, rendered for every record."""
 
 from loom_dagster.prompts.compile import compile_prompt
+from loom_dagster.prompts.edits import is_unfinished
 from loom_dagster.prompts.fixed import check_value, render_value
 from loom_dagster.prompts.locking import Locked, lock_prompts
-from loom_dagster.prompts.prompt import Example, Message, Prompt
+from loom_dagster.prompts.prompt import Example, Message, Prompt, TextFile
 
 __all__ = [
     "Example",
     "Locked",
     "Message",
     "Prompt",
+    "TextFile",
     "check_value",
     "compile_prompt",
+    "is_unfinished",
     "lock_prompts",
     "render_value",
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from loom_dagster.errors import LoomError, Misconfigured, Permanent, Problem
 from loom_dagster.prompts.contexts import ContextFile, find_contexts
 from loom_dagster.prompts.limits import Limits
-from loom_dagster.prompts.prompt import Example, Message, Prompt
+from loom_dagster.prompts.prompt import Example, Message, Prompt, TextFile
 from loom_dagster.prompts.prompt_file import (
     ExampleSpec,
     PromptFile,
@@ -67,6 +67,7 @@ def compile_prompt(
         columns=columns,
         contexts={name: contexts[name].version for name in sorted(contexts)},
         context_digest=_context_digest(contexts),
+        texts=_texts(source, version, contexts),
         fields=source.front.fields,
         examples=tuple(examples),
         _system=system,
@@ -74,6 +75,14 @@ def compile_prompt(
         _shots=tuple(message for example in examples for message in _messages(example)),
     )
     return prompt, tuple(problems)
+
+
+def _texts(source: PromptFile, version: str, contexts: Mapping[str, ContextFile]) -> tuple[TextFile, ...]:
+    own = TextFile(kind="prompt", name=source.name, path=source.path, version=version, digest=source.digest)
+    return own, *(
+        TextFile(kind="context", name=name, path=found.path, version=found.version, digest=found.digest)
+        for name, found in sorted(contexts.items())
+    )
 
 
 def find_prompt(file: PipelineFile, settings: Settings) -> Path:

@@ -24,6 +24,7 @@ class ContextFile:
     name: str
     version: str
     digest: str
+    path: Path
     text: str = field(repr=False)
 
 
@@ -111,5 +112,6 @@ def _read(name: str, path: Path, root: Path) -> ContextFile:
         name=name,
         version=str(version) if version else digest[:12],
         digest=digest,
+        path=path,
         text=body.removesuffix("\n"),
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from loom_dagster.errors import Problem
 from loom_dagster.prompts.template import Template
 from loom_dagster.spec import FieldSpec, nearest
 
-__all__ = ["Example", "Message", "Prompt"]
+__all__ = ["Example", "Message", "Prompt", "TextFile"]
 
 Message = Mapping[str, str]
 """{"role": "system" | "user" | "assistant", "content": text}"""
@@ -25,12 +25,23 @@ class Example:
     output: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFile:
+    """A file that a pipeline's questions are made of: its prompt, or a context."""
+
+    kind: Literal["prompt", "context"]
+    name: str
+    path: Path
+    version: str
+    digest: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prompt:
     """``digest`` (hex) is of everything in the prompt file, ``context_digest`` of the contexts it uses.
 
     ``version``: front matter, else the pipeline's ``prompt_version``, else 12 digits of the digest.
-    ``fields`` are the output columns of the front matter; None if it says none.
+    ``texts``: its own file and those of its contexts. ``fields`` are the output columns of the front matter; None if it says none.
     """
 
     name: str
@@ -40,6 +51,7 @@ class Prompt:
     columns: frozenset[str]
     contexts: Mapping[str, str]
     context_digest: str
+    texts: tuple[TextFile, ...]
     fields: Mapping[str, FieldSpec] | None
     examples: tuple[Example, ...]
     _system: Template | None = field(repr=False)

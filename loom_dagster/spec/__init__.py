@@ -11,6 +11,7 @@ from loom_dagster.spec.project import Project, load_project
 from loom_dagster.spec.reader import Document, read_yaml
 from loom_dagster.spec.scalars import Plain, resolve
 from loom_dagster.spec.schema import json_schema
+from loom_dagster.spec.watching import why_unwatched
 
 __all__ = [
     "VERSION",
@@ -43,4 +44,5 @@ __all__ = [
     "same_place",
     "shown_path",
     "upstream_name",
+    "why_unwatched",
 ]

@@ -14,6 +14,7 @@ from loom_dagster.spec.findings import Finding, nearest
 from loom_dagster.spec.models import Extract, FieldSpec, Pipeline, QualityThreshold, ScoreDegradation
 from loom_dagster.spec.places import is_stream, names_partition, upstream_name
 from loom_dagster.spec.reader import Document
+from loom_dagster.spec.watching import why_unwatched
 
 __all__ = ["check_spec"]
 
@@ -30,6 +31,7 @@ def check_spec(spec: Pipeline, document: Document) -> list[Finding]:
         *_incremental(spec, document),
         *_partitions(spec, document),
         *_stream(spec, document),
+        *_trigger(spec, document),
         *_references(spec, document),
         *_monitors(spec, document),
         *_alerts(spec, document),
@@ -63,6 +65,18 @@ def _stream(spec: Pipeline, document: Document) -> Iterator[Finding]:
     elif spec.load.mode == "overwrite":
         what = "`load.mode: overwrite` would leave the last few messages of a stream only"
         yield Finding(document.line("load", "mode"), what, "append, or upsert by `extract.key`")
+
+
+def _trigger(spec: Pipeline, document: Document) -> Iterator[Finding]:
+    if spec.trigger is None:
+        return
+    if spec.trigger.cron is not None and is_stream(spec.extract.source):
+        what = "`trigger.cron`: a stream does not end, so nothing runs it at a time"
+        yield Finding(document.line("trigger", "cron"), what, "use `loom stream`, without `trigger`")
+    if "new_data" in spec.trigger.on and (found := why_unwatched(spec.extract)):
+        why, fix = found
+        what = f"`trigger.on: new_data`: {spec.extract.source.partition('?')[0]} cannot be watched: {why}"
+        yield Finding(document.line("trigger", "on"), what, fix)
 
 
 def _incremental(spec: Pipeline, document: Document) -> Iterator[Finding]:

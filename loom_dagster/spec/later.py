@@ -18,7 +18,6 @@ VERSION = "0.1"
 
 _KEYS = (
     ("transform", "mode"),
-    ("trigger",),
     ("execution",),
 )
 _SCHEMES = frozenset({"bigquery", "databricks", "mongodb", "mssql", "oracle", "redshift", "snowflake"})

@@ -21,6 +21,7 @@ from loom_dagster.assets.build import build_definitions
 from loom_dagster.events import Listener, Note, Progress, RunStarted, StageDone, ignore
 from loom_dagster.ledger import BudgetUse
 from loom_dagster.pipeline import Counts, LoadResult, Outcome, ScoreSummary, Spending, Stop, Verdict
+from loom_dagster.prompts import TextFile
 from loom_dagster.settings import RunOptions, load_settings
 from loom_dagster.spec import load_project
 
@@ -87,8 +88,13 @@ class ScriptedLoom:
         self.settings = load_settings(self.root, {})
         self.project = load_project(self.settings)
 
+    triggers: Any = None
+
     def code_version(self, name: str) -> str:
         return f"code-of-{name}"
+
+    def texts(self, name: str) -> Sequence[TextFile]:
+        return ()
 
     def run(
         self,

@@ -20,7 +20,6 @@ DEFAULTS = {
         ({"transform": ", mode: batch"}, "`transform.mode`"),
         ({"transform": ", type: rag"}, "`transform.type: rag`"),
         ({"prompt": "classify@production"}, "a label on a prompt (`@production`)"),
-        ({"more": "trigger: {cron: x}"}, "`trigger`"),
         ({"more": "execution: {}"}, "`execution`"),
         ({"source": "snowflake://a/b"}, "`snowflake://` in `extract.source`"),
         ({"source": "mssql+pyodbc://a/b"}, "`mssql+pyodbc://` in `extract.source`"),

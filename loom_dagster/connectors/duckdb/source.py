@@ -10,11 +10,12 @@ from typing import Any
 import pyarrow as pa
 
 from loom_dagster.connectors.bounds import fitted
-from loom_dagster.connectors.contract import Chunk, Place, Scalar, Wanted, Window
+from loom_dagster.connectors.contract import Chunk, Place, Scalar, State, Wanted, Window
 from loom_dagster.connectors.duckdb.database import address, asking, opened, quoted, spelled
 from loom_dagster.connectors.plain import conformed, unpacked
 from loom_dagster.connectors.sql.addresses import Table
 from loom_dagster.connectors.sql.query import parse_query, placeholders
+from loom_dagster.connectors.sql.state import checked_state, column_of
 from loom_dagster.errors import Misconfigured
 from loom_dagster.spec.models import Extract
 
@@ -43,6 +44,17 @@ class DuckDbSource:
             schema = _reader(connection, statement, 1).schema
         schema = pa.schema([pa.field(f.name, unpacked(f.type)) for f in schema])
         return DuckDbRows(table.uri, file, statement, schema, wanted.rows)
+
+    def state(self, place: Place, wanted: Wanted) -> State:
+        table, file = address(place)
+        cursor = column_of(wanted.extract, table.uri, wanted.window)
+        name = "NULL" if cursor is None else quoted(cursor)
+        counted = f"count({'*' if cursor is None else name}), count(DISTINCT {name}), max({name})"
+        with opened(file) as connection, asking(f"{table.uri} cannot be watched"):
+            rows = _statement(connection, table, wanted)
+            sql = f"SELECT {counted} FROM ({rows.sql}) AS _loom_state"
+            found = connection.sql(sql, params=dict(rows.values)).fetchone()
+        return checked_state(table.uri, cursor, *found)
 
     def check(self, place: Place, extract: Extract, *, reach: bool) -> None:
         names = () if extract.query is None else placeholders(extract.query, _SYNTAX)

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 
 from loom_dagster.errors import LoomError, Misconfigured, Transient
 
-__all__ = ["accessing"]
+__all__ = ["NO_FILES", "accessing"]
+
+NO_FILES = "no_files"
+"""The kind of the error that says so: nothing is wrong with the place, and files may come."""
 
 _REMOTE = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]*://")
 # by name, for none of the drivers is imported here: botocore, aiohttp, google, azure
@@ -32,7 +35,7 @@ def accessing(uri: str, *, to: str = "read") -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         fix = "check the path" if _REMOTE.match(uri) else "check the path; relative ones start at the project"
-        raise Misconfigured(f"{uri} does not exist", fix=fix) from error
+        raise Misconfigured(f"{uri} does not exist", fix=fix, kind=NO_FILES) from error
     except PermissionError as error:
         verb = "written" if to == "write" else "read"
         raise Misconfigured(

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from loom_dagster.connectors.files.access import accessing
+from loom_dagster.connectors.files.access import NO_FILES, accessing
 from loom_dagster.errors import Misconfigured
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-__all__ = ["File", "Location", "accessing", "expand", "locate", "normalise_location"]
+__all__ = ["NO_FILES", "File", "Location", "accessing", "expand", "locate", "normalise_location"]
 
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://")
 _SAME = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "adl": "az"}
@@ -181,7 +181,9 @@ def expand(location: Location) -> list[File]:
             found, nothing = [path], ""
         if not found:
             raise Misconfigured(
-                f"{location.uri} {nothing}", fix="check the path; relative ones start at the project"
+                f"{location.uri} {nothing}",
+                fix="check the path; relative ones start at the project",
+                kind=NO_FILES,
             )
         return [_file(_inside(location, p), None) for p in sorted(found)]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
-from loom_dagster.connectors.contract import Chunk, Place, Rows, Wanted, Window
+from loom_dagster.connectors.contract import Chunk, Place, Rows, State, Wanted, Window
 from loom_dagster.connectors.files.documents import DocumentRows, is_document
 from loom_dagster.connectors.files.formats import FORMATS, Format, Reading, format_of
-from loom_dagster.connectors.files.locations import File, accessing, expand, locate
+from loom_dagster.connectors.files.locations import NO_FILES, File, accessing, expand, locate
 from loom_dagster.connectors.files.windows import inside
 from loom_dagster.errors import Misconfigured
 from loom_dagster.spec.models import Extract
@@ -40,6 +40,15 @@ class FileSource:
         for file in filled:
             file.assert_unchanged()
         return FileRows(place.uri, filled, form, schema, reading, wanted.window)
+
+    def state(self, place: Place, wanted: Wanted) -> State:
+        try:
+            files, _ = _files(place, wanted.extract)
+        except Misconfigured as error:
+            if error.kind != NO_FILES:
+                raise
+            return State()
+        return State(files={file.uri: _state(file) for file in files})
 
     def check(self, place: Place, extract: Extract, *, reach: bool) -> None:
         location = locate(place.uri, place.root)
@@ -96,7 +105,8 @@ def _files(place: Place, extract: Extract) -> tuple[list[File], Format | None]:
         several = len(files) > 1 or files[0].path != location.path
         fitting = [f for f in files if format_of(f.name) in (form, None)] if several else files
         if not fitting:
-            raise Misconfigured(f"{uri} has no {form.name} files", fix="see `extract.format`")
+            what = f"{uri} has no {form.name} files"
+            raise Misconfigured(what, fix="see `extract.format`", kind=NO_FILES)
         return fitting, form
     formats = {file.path: format_of(file.name) for file in files}
     known = {form.name: form for form in formats.values() if form is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,6 +58,14 @@ class CursorReader:
                 chunk = chunk_of(picked, columns)
                 yield chunk
                 count = min(rows, max(1, CHUNK_BYTES * len(found) // max(chunk.table.nbytes, 1)))
+
+    def first(
+        self, selection: Selection, names: Sequence[str], columns: Callable[[sa.FromClause], Sequence[Any]]
+    ) -> Sequence[Any]:
+        """The one row that ``columns`` make of a selection: counts and the like."""
+        with self._session() as connection:
+            statement = selection.statement(names, columns=columns)
+            return tuple(connection.execute(statement, self._bound(selection)).one())
 
     def _bound(self, selection: Selection) -> dict[str, Any]:
         return {name: self._dialect.value(value) for name, value in selection.values.items()}

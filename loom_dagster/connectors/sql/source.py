@@ -10,7 +10,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from loom_dagster.connectors.bounds import fitted
-from loom_dagster.connectors.contract import Place, Wanted
+from loom_dagster.connectors.contract import Place, State, Wanted
 from loom_dagster.connectors.sql.addresses import Table, table_at
 from loom_dagster.connectors.sql.cursor import CursorReader
 from loom_dagster.connectors.sql.engines import engine_of, url_of
@@ -20,6 +20,7 @@ from loom_dagster.connectors.sql.query import Query, parse_query
 from loom_dagster.connectors.sql.reader import Reader
 from loom_dagster.connectors.sql.rows import SqlRows
 from loom_dagster.connectors.sql.selection import Selection
+from loom_dagster.connectors.sql.state import state_of
 from loom_dagster.errors import Misconfigured
 from loom_dagster.spec.models import Extract
 
@@ -43,6 +44,15 @@ class SqlSource:
         table, query = _addressed(place, wanted.extract)
         given = {} if query is None else query.values(wanted.values)
         return _rows(Selection(table=table, query=query, given=given), wanted)
+
+    def state(self, place: Place, wanted: Wanted) -> State:
+        table, query = _addressed(place, wanted.extract)
+        given = {} if query is None else query.values(wanted.values)
+        selection = Selection(table=table, query=query, given=given)
+        window = wanted.window
+        if window is not None and wanted.extract.incremental is None:
+            window = fitted(window, _described(selection, wanted).field(window.column).type)
+        return state_of(replace(selection, window=window), wanted.extract)
 
     def check(self, place: Place, extract: Extract, *, reach: bool) -> None:
         table, query = _addressed(place, extract)
@@ -130,6 +140,17 @@ def _check_columns(names: Sequence[str], uri: str, wanted: Wanted) -> None:
                 f"`extract.columns` leaves out `{name}`, which the key or the cursor needs",
                 fix=f"add `{name}` to it",
             )
+
+
+def _described(selection: Selection, wanted: Wanted) -> pa.Schema:
+    table = selection.table
+    what = f"{table.uri} cannot be watched"
+    reader: Reader = (PostgresReader if _dialect(table) == "postgresql" else CursorReader)(
+        table.connection, what
+    )
+    found = reader.describe(selection)
+    _check_columns(found.names, table.uri, wanted)
+    return found
 
 
 def _resumes(order: Sequence[str], schema: pa.Schema, dialect: str, primary: Sequence[str]) -> bool:
