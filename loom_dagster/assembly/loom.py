@@ -5,7 +5,6 @@ The command line and Dagster both speak to a pipeline through ``Loom`` and nothi
 
 from __future__ import annotations
 
-import functools
 import getpass
 import os
 from collections.abc import Callable, Sequence
@@ -23,13 +22,9 @@ if TYPE_CHECKING:
     from loom_dagster.alerts import Delivered
     from loom_dagster.assembly.prepared import Prepared
     from loom_dagster.assembly.report import Report
-    from loom_dagster.assembly.triggers import Triggers
     from loom_dagster.ledger import QuarantineEntry, WatermarkRow
-    from loom_dagster.partitions import Partitioning
     from loom_dagster.pipeline import BatchDone, Consumed, LoadResult, Outcome, Stop
-    from loom_dagster.prompts import TextFile
     from loom_dagster.release import Snapshot
-    from loom_dagster.spec import Pipeline
     from loom_dagster.watermark import Watermark
 
 # Rooms that need pyarrow, SQLAlchemy or aiohttp are imported where they are used: code locations run nothing.
@@ -39,17 +34,6 @@ __all__ = ["Loom"]
 
 class Loom(State):
     """One project. Cheap to open; what a method needs is built when it is called."""
-
-    def names(self) -> list[str]:
-        """Every pipeline, also those whose file has problems, sorted."""
-        return list(self.project.names)
-
-    @functools.cached_property
-    def triggers(self) -> Triggers:
-        """Whether a pipeline is due, for those who start it."""
-        from loom_dagster.assembly.triggers import Triggers
-
-        return Triggers(self.project, self.settings, self.ledger, self.releases, self.clock)
 
     def validate(self, name: str, *, strict: bool = False, connections: bool = False) -> Report:
         """Everything there is to say of a pipeline without running it; with ``connections`` source and
@@ -229,27 +213,6 @@ class Loom(State):
             return replace(outcome, stopped_by=outcome.stopped_by or said)
         return outcome
 
-    def code_version(self, name: str) -> str:
-        """Changes when prompt, contexts, model, parameters or evaluators do."""
-        from loom_dagster.assembly.identity import code_version
-
-        return code_version(self.project.pipeline(name), self.settings)
-
-    def texts(self, name: str) -> Sequence[TextFile]:
-        """The prompt of a pipeline and its contexts, as they are now. Raises Misconfigured."""
-        from loom_dagster.assembly.identity import prompt_of
-
-        return prompt_of(self.project.pipeline(name), self.settings).texts
-
-    def spec(self, name: str) -> Pipeline:
-        """The pipeline's spec. Raises Misconfigured when its file has problems."""
-        return self.project.pipeline(name).spec
-
-    def partitions(self, name: str) -> Partitioning | None:
-        """What partitions the pipeline has; None without any. Raises Misconfigured when its file has problems."""
-        block = self.spec(name).extract.partitions
-        return None if block is None else block.partitioning()
-
     def prepared(
         self,
         name: str,
@@ -288,10 +251,6 @@ class Loom(State):
             return None
         row = self.ledger.watermarks.get(name)
         return None if row is None else row.watermark
-
-    def _known(self, name: str) -> None:
-        if name not in self.project.names:
-            self.project.pipeline(name)  # raises, with the nearest name
 
 
 def _whoami() -> str:

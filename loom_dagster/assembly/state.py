@@ -1,11 +1,12 @@
-"""What a project keeps on disk, opened when it is first needed: ledger, releases, answers, a scratch folder."""
+"""What a project consists of and keeps on disk, opened when it is first needed: pipelines, ledger, releases, answers, a
+scratch folder."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -17,8 +18,12 @@ from loom_dagster.spec import Project, load_project
 
 if TYPE_CHECKING:
     from loom_dagster.assembly.plan import Materials
+    from loom_dagster.assembly.triggers import Triggers
     from loom_dagster.ledger import AnswerLog, Ledger
+    from loom_dagster.partitions import Partitioning
+    from loom_dagster.prompts import TextFile
     from loom_dagster.release import Releases
+    from loom_dagster.spec import Pipeline
 
 __all__ = ["State"]
 
@@ -36,6 +41,42 @@ class State:
         """The project at ``root``. Raises Misconfigured for bad settings, never for a bad pipeline."""
         settings = load_settings(root, environ)
         return cls(settings, load_project(settings), environ)
+
+    def names(self) -> list[str]:
+        """Every pipeline, also those whose file has problems, sorted."""
+        return list(self.project.names)
+
+    @functools.cached_property
+    def triggers(self) -> Triggers:
+        """Whether a pipeline is due, for those who start it."""
+        from loom_dagster.assembly.triggers import Triggers
+
+        return Triggers(self.project, self.settings, self.ledger, self.releases, self.clock)
+
+    def code_version(self, name: str) -> str:
+        """Changes when prompt, contexts, model, parameters or evaluators do."""
+        from loom_dagster.assembly.identity import code_version
+
+        return code_version(self.project.pipeline(name), self.settings)
+
+    def texts(self, name: str) -> Sequence[TextFile]:
+        """The prompt of a pipeline and its contexts, as they are now. Raises Misconfigured."""
+        from loom_dagster.assembly.identity import prompt_of
+
+        return prompt_of(self.project.pipeline(name), self.settings).texts
+
+    def spec(self, name: str) -> Pipeline:
+        """The pipeline's spec. Raises Misconfigured when its file has problems."""
+        return self.project.pipeline(name).spec
+
+    def partitions(self, name: str) -> Partitioning | None:
+        """What partitions the pipeline has; None without any. Raises Misconfigured when its file has problems."""
+        block = self.spec(name).extract.partitions
+        return None if block is None else block.partitioning()
+
+    def _known(self, name: str) -> None:
+        if name not in self.project.names:
+            self.project.pipeline(name)  # raises, with the nearest name
 
     @functools.cached_property
     def ledger(self) -> Ledger:

@@ -62,7 +62,7 @@ class Ticking:
 
     def run(self, request: dg.RunRequest) -> Any:
         job = build_definitions(self.root).resolve_job_def("moods")
-        done = job.execute_in_process(
+        return job.execute_in_process(
             partition_key=request.partition_key,
             instance=self.instance,
             tags=request.tags,
@@ -70,7 +70,6 @@ class Ticking:
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
-        return done
 
     def tick_and_run(self) -> Any:
         [request] = self.tick().run_requests
