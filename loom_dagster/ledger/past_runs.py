@@ -27,13 +27,13 @@ class PastRuns:
         self,
         pipeline: str,
         partition: str,
-        run_id: str,
+        run_id: str | None,
         *,
         simulated: bool = False,
         series: bool = False,
         limit: int = 100,
     ) -> list[PastRun]:
-        """The runs before ``run_id`` whose snapshot is released, newest first: real ones, or ``simulated`` ones, but none
+        """The runs before ``run_id`` (None: all there are, as ids follow each other in a partition only) whose snapshot is released, newest first: real ones, or ``simulated`` ones, but none
         that tried records of the quarantine again. Of a ``series`` of partitions in time the newest run of each earlier
         partition, else runs of the same one."""
         query = _in_series(pipeline, partition) if series else _of_one(pipeline, partition, run_id)
@@ -41,18 +41,14 @@ class PastRuns:
         return self._database.read(lambda connection: _past(connection, list(connection.scalars(query))))
 
 
-def _of_one(pipeline: str, partition: str, run_id: str) -> Select[tuple[str]]:
+def _of_one(pipeline: str, partition: str, run_id: str | None) -> Select[tuple[str]]:
     place = snapshots.c
-    return (
-        select(place.run_id)
-        .where(
-            place.pipeline == pipeline,
-            place.partition == partition,
-            place.run_id < run_id,
-            place.released_at.is_not(None),
-        )
-        .order_by(place.run_id.desc())
+    query = select(place.run_id).where(
+        place.pipeline == pipeline, place.partition == partition, place.released_at.is_not(None)
     )
+    if run_id is not None:
+        query = query.where(place.run_id < run_id)
+    return query.order_by(place.run_id.desc())
 
 
 def _in_series(pipeline: str, partition: str) -> Select[tuple[str]]:

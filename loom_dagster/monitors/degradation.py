@@ -94,14 +94,15 @@ def _of_one(
 
 def _comparable(name: str, run: Scores, history: Sequence[Facts], least_records: int) -> list[Scores]:
     """The same evaluator in the newest of the earlier runs, less those that failed: a drop that lasts becomes the
-    new level when the runs before it have left the window. Runs over the same records with the same answers are
+    new level when the runs before it have left the window. Runs over the same records with the same answers and scores are
     one: to repeat them says nothing of how much runs differ."""
     usable: dict[object, tuple[Facts, Scores]] = {}
     for number, facts in enumerate(history):
         scores = facts.scores.get(name)
         if scores is None or scores.type != run.type or scores.mean is None or scores.n < least_records:
             continue
-        usable.setdefault(number if facts.data_version is None else facts.data_version, (facts, scores))
+        same = number if facts.data_version is None else (facts.data_version, scores)
+        usable.setdefault(same, (facts, scores))
     newest = list(usable.values())[:WINDOW]
     return [scores for facts, scores in newest if "score_degradation" not in facts.failed]
 

@@ -82,7 +82,7 @@ def watch(plan: Plan, handle: RunHandle, numbers: Numbers, ledger: Ledger) -> tu
         ledger.past_runs.before(
             plan.pipeline,
             "" if plan.trial else plan.partition,
-            handle.run_id,
+            None if plan.trial else handle.run_id,
             simulated=plan.simulated,
             series=plan.series,
             limit=HISTORY_WINDOW,

@@ -32,13 +32,14 @@ def watched(project: Project, server: LLMServer, monkeypatch: pytest.MonkeyPatch
     project.environ = {"OPENAI_API_KEY": "k"}
     monkeypatch.setenv("OPENAI_API_KEY", "k")
 
-    def run(monitoring, *, wrong=0, records=N, price=CHEAP, new=True, options=None, evaluate=None, text=""):
+    def run(monitoring, *, wrong=0, records=N, price=CHEAP, new=True, options=None, evaluate=None):
         if new:
-            texts = [f"review {next(_fresh)} {text}" for _ in range(records)]
+            batch = next(_fresh)
+            texts = [f"review {batch}-{i}" for i in range(records)]
             expected = ["negative"] * wrong + ["positive"] * (records - wrong)
             path = project.write("data/reviews.parquet", "")
             columns = {
-                "id": pa.array([f"r{i}" for i in range(records)], pa.string()),
+                "id": pa.array([f"r{batch}-{i}" for i in range(records)], pa.string()),
                 "text": pa.array(texts, pa.string()),
             }
             pq.write_table(pa.table({**columns, "expected": pa.array(expected, pa.string())}), path)
@@ -197,6 +198,7 @@ def test_a_trial_shows_them_and_holds_nothing(watched) -> None:
     assert (trial.status, trial.exit_code) == ("succeeded", 0)
     for _ in range(3):
         watched(monitoring)
+    # ids of real runs run ahead of the clock where they follow each other within a second
     dear = watched(monitoring, price=DEAR, options=RunOptions(limit=12))
     assert not said(dear, "cost_spike").passed, "it is compared with real runs"
     assert said(watched(monitoring), "cost_spike").runs == 3, "and is none of them"
@@ -206,7 +208,8 @@ def test_a_retry_does_not_open_what_a_monitor_holds(project, watched) -> None:
     monitoring = {"quality_threshold": {"min_score": 0.7, "blocking": True}, "rejection_rate": 0.1}
     held = watched(monitoring, wrong=6)
     assert held.status == "held"
-    again = Loom.open(project.root).retry("classify", ["r0"])
+    loom = Loom.open(project.root)
+    again = loom.retry("classify", [loom.quarantine("classify")[0].record_id])
     assert again.status == "held"
     assert said(again, "quality_threshold") == said(held, "quality_threshold")
     assert said(again, "rejection_rate").reason.startswith("6 of 12 records")

@@ -33,6 +33,7 @@ def test_they_are_those_before_it_newest_first_and_no_more_than_are_wanted(finis
     runs = [finished(metrics=REAL).run_id for _ in range(4)]
     assert ids() == runs[::-1]
     assert ids(before=runs[2]) == [runs[1], runs[0]]
+    assert ids(before=None) == ids()
     assert ids(limit=2) == [runs[3], runs[2]]
 
 
