@@ -123,7 +123,10 @@ def test_translation_overrides_what_it_names_and_dependencies_follow_the_key(des
     defs = component(desk, translation=translation)
     found = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
     first, second = found["ours/first/transformed"], found["ours/second/transformed"]
-    assert [dep.asset_key.to_user_string() for dep in second.deps] == ["ours/first/transformed"]
+    assert [dep.asset_key.to_user_string() for dep in second.deps] == [
+        "ours/first/transformed",
+        "ours/prompts/p",
+    ]
     assert (first.group_name, list(first.owners)) == ("of_first", ["team:reviews"])
     assert first.description == "transformed: What people say"
     assert {"tier": "gold", "loom/role": "transformed"}.items() <= first.tags.items()

@@ -84,8 +84,7 @@ def test_each_monitor_is_a_check_with_its_value_and_threshold(desk: Any, root: P
 def test_a_check_alone_says_the_same_and_asks_no_model(desk: Any, root: Path) -> None:
     given(root, EVERY, wrong=3)
     ran = clicked(desk)
-    (root / "prompts" / "sentiment.txt").unlink()  # nothing could be asked
-    (root / "data" / "in.csv").unlink()
+    (root / "data" / "in.csv").unlink()  # nothing could be read, so nothing asked
     alone = clicked(desk, "reviews/transformed", checks_only=True)
     told = {name: (c.passed, c.description, c.severity) for name, c in ran.checks.items()}
     assert {name: (c.passed, c.description, c.severity) for name, c in alone.checks.items()} == told
