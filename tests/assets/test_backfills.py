@@ -180,6 +180,24 @@ def test_a_range_with_a_partition_that_fails_runs_the_others_and_names_it(desk: 
         assert set(Loom.open(root).verdicts("reviews")) == {DAYS[0], DAYS[2]}
 
 
+def test_a_day_of_which_nothing_passes_fails_the_run_and_the_others_are_loaded(desk: Any) -> None:
+    root = small(desk, DAYS[:3])
+    source = root / "data" / "in.csv"
+    lines = source.read_text().splitlines()
+    other = {"positive": "negative", "negative": "positive"}
+    flipped = [
+        f"{line.rpartition(',')[0]},{other[line.rpartition(',')[2]]}" if line.startswith(DAYS[1]) else line
+        for line in lines
+    ]
+    source.write_text("\n".join(flipped) + "\n")
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = backfill(root, instance, tags=span(DAYS[0], DAYS[2]))
+        [failure] = [e for e in run.all_events if e.event_type_value == "STEP_FAILURE"]
+        assert failure.step_key == "reviews__load"
+        assert f"- {DAYS[1]}: nothing passed" in failure.step_failure_data.user_failure_data.description
+        assert instance.get_materialized_partitions(dg.AssetKey(loaded_key(root))) == {DAYS[0], DAYS[2]}
+
+
 def test_assets_downstream_read_their_partition_or_all_that_are_released(desk: Any) -> None:
     root = small(desk, DAYS[:8])
     seen: dict[str, Any] = {}
