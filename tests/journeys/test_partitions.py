@@ -163,6 +163,23 @@ def test_what_reads_a_partitioned_pipeline_reads_its_partition_or_all(daily: Pro
     with pytest.raises(Misconfigured, match="cannot run"):
         loom.run("same", partition=DAYS[1])
     assert loom.run("whole").counts.extracted == 3
+    source(daily, [("a", "2024-01-03T00:00:00", "moved"), *ROWS[1:]])
+    run(daily, DAYS[2])
+    table = loom.releases.read_together("classify", DAYS, keyed=True)
+    assert sorted(ds.dataset(table).to_table().column("id").to_pylist()) == ["a", "b", "d"]
+    unkeyed = loom.releases.read_together("classify", DAYS, keyed=False)
+    assert ds.dataset(unkeyed).count_rows() == 4
+
+
+def test_a_table_that_is_loaded_by_partitions_can_be_read_by_another(daily: Project):
+    daily.pipeline(extract={"source": "data/in.csv", "key": "id", "partitions": DAILY},
+                   load={"destination": "sqlite:///out.db/scores", "columns": ["id", "text", "sentiment"]})  # fmt: skip
+    daily.pipeline("next", extract={"source": "sqlite:///out.db/scores", "key": "id"},
+                   load={"destination": "next.jsonl", "schema": {"again": "string"}})  # fmt: skip
+    run(daily, DAYS[0])
+    outcome = Loom.open(daily.root, {}).run("next")
+    assert outcome.counts.extracted == 2
+    assert not [name for name, _ in outcome.columns if name == "_loom_partition"]
 
 
 @pytest.mark.parametrize(
