@@ -9,9 +9,16 @@ from loom_dagster.errors import Misconfigured, Problem
 from loom_dagster.partitions import Partitioning
 from loom_dagster.release import Releases
 from loom_dagster.spec import PipelineFile
-from loom_dagster.spec.models import Pipeline
+from loom_dagster.spec.models import Load, Pipeline
 
-__all__ = ["check_partitions", "chosen_partition", "partitioning_of", "released_table", "said_of"]
+__all__ = [
+    "check_partitions",
+    "chosen_partition",
+    "load_to_check",
+    "partitioning_of",
+    "released_table",
+    "said_of",
+]
 
 
 def partitioning_of(spec: Pipeline) -> Partitioning | None:
@@ -64,6 +71,11 @@ def check_partitions(file: PipelineFile, now: datetime) -> list[Problem]:
             level="warning",
         )
     ]
+
+
+def load_to_check(spec: Pipeline) -> Load:
+    """How a destination is checked: beside one partition there are others, as beside what is appended."""
+    return spec.load if spec.extract.partitions is None else spec.load.model_copy(update={"mode": "append"})
 
 
 def said_of(spec: Pipeline, now: datetime) -> list[str]:

@@ -18,7 +18,7 @@ from loom_dagster.assembly.fallbacks import check_fallback
 from loom_dagster.assembly.increments import Start, start_of
 from loom_dagster.assembly.model_problems import check_models
 from loom_dagster.assembly.models import Models
-from loom_dagster.assembly.pieces import check_partitions
+from loom_dagster.assembly.pieces import check_partitions, load_to_check
 from loom_dagster.assembly.places import destination_place, place_at, source_place
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.assembly.quarantine_table import quarantine_place
@@ -84,7 +84,7 @@ def prepare(
     if ready.source is not None:
         found.extend(check_columns_of(ready, ready.source.schema))
     place = destination_place(spec, settings)
-    found.extend(check_destination(spec.load, place, where=lambda *loc: where("load", *loc)))
+    found.extend(check_destination(load_to_check(spec), place, where=lambda *loc: where("load", *loc)))
     quarantined = quarantine_place(spec, settings)
     if quarantined is not None:
         load = Load(destination=quarantined.uri)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from loom_dagster.alerts import routes_of
 from loom_dagster.assembly.model_problems import models_of
-from loom_dagster.assembly.pieces import said_of
+from loom_dagster.assembly.pieces import load_to_check, said_of
 from loom_dagster.assembly.places import destination_place, source_place
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Problem
@@ -146,7 +146,7 @@ def try_connections(ready: Prepared, settings: Settings) -> list[Problem]:
             ready.spec.extract, source, where=lambda *loc: where("extract", *loc), connections=True
         ),
         *check_destination(
-            ready.spec.load, destination, where=lambda *loc: where("load", *loc), connections=True
+            load_to_check(ready.spec), destination, where=lambda *loc: where("load", *loc), connections=True
         ),
     ]
 

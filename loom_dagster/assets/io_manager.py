@@ -68,7 +68,8 @@ class LoomIOManager(dg.IOManager):
         there = {key: snapshot for key, snapshot in found.items() if snapshot is not None}
         if not there:
             raise self._nothing(node.pipeline, keys)
-        context.add_input_metadata({"loom/snapshot": ", ".join(s.id for s in there.values())})
+        if len(keys) == 1:  # Dagster makes an observation of one partition of it
+            context.add_input_metadata({"loom/snapshot": there[keys[0]].id})
         passed = node.role == "transformed"
         paths = {key: s.transformed if passed else s.quarantine for key, s in there.items()}
         if wanted == "dict":
@@ -130,7 +131,7 @@ def _wanted(context: dg.InputContext, *, several: bool) -> str:
         ("pyarrow", "Table"): "Table",
         ("pyarrow", "Dataset"): "Dataset",
         ("pathlib", "Path"): "Path",
-        **({("builtins", "dict"): "dict"} if several else {}),
+        **({("builtins", "dict"): "dict", ("typing", "Dict"): "dict"} if several else {}),
     }
     module = str(getattr(kind, "__module__", "")).partition(".")[0]
     name = names.get((module, str(getattr(kind, "__name__", kind))))

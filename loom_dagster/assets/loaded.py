@@ -61,6 +61,14 @@ def loaded_asset(lane: Lane, spec: dg.AssetSpec, *, runs: "Runs", journal: Journ
         failed: dict[str, dg.Failure] = {}
         for key in keys:
             newest = runs.verdict(lane.name, key)
+            if (
+                len(keys) > 1
+                and newest is not None
+                and newest.counts["extracted"]
+                and not newest.counts["passed"]
+            ):
+                failed[key] = dg.Failure("nothing passed, so nothing is loaded", allow_retries=False)
+                continue
             if len(keys) > 1 and newest is not None and holds(newest):
                 context.log.warning(f"{lane.name}: {key} is held and not loaded: {newest.verdict_reason}")
                 continue

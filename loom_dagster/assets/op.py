@@ -8,7 +8,8 @@ records missing,     materialized; the step fails and is not retried, since the 
 nothing passed       end the same way
 trial                an observation instead of a materialization; what depends on it is skipped
 
-A step of several partitions runs each of them; one that fails does not stop the others.
+A step of several partitions runs each of them; one that fails does not stop the others. One of which nothing passed
+fails the load instead, so that the others are loaded.
 """
 
 import functools
@@ -80,7 +81,10 @@ def pipeline_op(
                 context.log.info(f"{lane.name}: a trial; nothing is published, what depends on it is skipped")
             elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
                 done += _made((transformed, quarantine), key, outcome)
-            if broken := failure_of(outcome):
+            broken = failure_of(outcome)
+            if broken and len(keys) > 1 and _only_nothing_passed(outcome):
+                context.log.error(f"{lane.name}, {key}: {broken.description}")  # the load fails with it
+            elif broken:
                 failed[key] = broken
         yield from told(context, keys, done)
         if failed:
@@ -123,6 +127,12 @@ def _made(assets: tuple[dg.AssetKey, dg.AssetKey], key: str, outcome: "Outcome")
     transformed, quarantine = assets
     passed = Made(transformed, key, transformed_metadata(outcome), outcome.data_version)
     return [passed, Made(quarantine, key, quarantine_metadata(outcome))]
+
+
+def _only_nothing_passed(outcome: "Outcome") -> bool:
+    """Whether all went well but for the records: the batch is there, and nothing of it may be loaded."""
+    sound = outcome.counts.conserved and outcome.stopped_by is None
+    return outcome.nothing_passed and sound and outcome.status in {"succeeded", "held"}
 
 
 def failure_of(outcome: "Outcome") -> dg.Failure | None:

@@ -67,9 +67,7 @@ def together(failed: Mapping[str, dg.Failure], number: int) -> dg.Failure:
     """Several failures as one that names their partitions; a single one of a single partition stays as it is."""
     if number == 1:
         return next(iter(failed.values()))
-    lines = [
-        f"{len(failed)} of {number} partitions failed; the others are kept, and are loaded by their next run:"
-    ]
+    lines = [f"{len(failed)} of {number} partitions failed; the others are kept:"]
     lines += [f"- {key}: {failure.description}" for key, failure in list(failed.items())[:_SHOWN]]
     if len(failed) > _SHOWN:
         lines.append(f"- and {len(failed) - _SHOWN} more")

@@ -24,6 +24,7 @@ __all__ = ["Source", "check_source", "open_source"]
 
 _OURS = "_loom_"
 _RECORD_ID = "_loom_record_id"
+_PARTITION = "_loom_partition"  # what a load by partitions adds to a table; nobody's input
 _LARGEST_BATCH = 8192  # rows: what is in memory at once does not follow from `batch_size`
 
 
@@ -163,7 +164,7 @@ def _check_names(schema: pa.Schema, uri: str, from_pipeline: bool) -> None:
     for name in schema.names:
         if not name.strip():
             raise Misconfigured(f"{uri} has a column without a name", fix="name it")
-        if name.startswith(_OURS) and not from_pipeline:
+        if name.startswith(_OURS) and name != _PARTITION and not from_pipeline:
             raise Misconfigured(
                 f"{uri} has a column `{name}`, and names that begin with `{_OURS}` are ours",
                 fix="rename it; if this is the table of a pipeline, read it as `source: pipeline://NAME`",

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -131,6 +133,118 @@ def loaded_key(root: Path) -> list[str]:
     graph = build_definitions(root).resolve_asset_graph()
     [found] = [k for k in graph.executable_asset_keys if k.path[0] != "reviews"]
     return list(found.path)
+
+
+def small(desk: Any, days: list[str]) -> Path:
+    return made(desk.root, days=days)
+
+
+def span(first: str, last: str) -> dict[str, str]:
+    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+
+
+def check(run: Any, name: str) -> Any:
+    [found] = [c for c in run.get_asset_check_evaluations() if c.check_name == name]
+    return found
+
+
+def test_the_gate_names_what_is_held_and_blocks_only_if_nothing_is_released(desk: Any) -> None:
+    root = small(desk, DAYS[:8])
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = backfill(root, instance, tags=span(DAYS[5], DAYS[7]))
+        gate = check(run, "quality_gate")
+        assert not gate.passed and gate.severity == dg.AssetCheckSeverity.WARN
+        assert "2 of 3 partitions passed" in gate.description and "- 2024-01-07: held" in gate.description
+        assert instance.get_materialized_partitions(dg.AssetKey(loaded_key(root))) == {DAYS[5], DAYS[7]}
+        alone = backfill(root, instance, key=DAYS[6])
+        assert blocked(alone)
+        assert check(alone, "label").metadata["records"].value == 4
+
+
+def test_a_range_with_a_partition_that_fails_runs_the_others_and_names_it(desk: Any) -> None:
+    root = small(desk, [])
+    text = (root / "pipelines" / "reviews.yaml").read_text()
+    text = text.replace("data/in.csv", "data/{{ partition }}.csv").replace(", column: at", "")
+    (root / "pipelines" / "reviews.yaml").write_text(text)
+    for day in (DAYS[0], DAYS[2]):
+        rows = f'id,at,text,expected\n{day},{day},"{TEXTS["positive"]}",positive\n'
+        (root / "data" / f"{day}.csv").write_text(rows)
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = backfill(root, instance, tags=span(DAYS[0], DAYS[2]))
+        assert not run.success
+        [failure] = [e for e in run.all_events if e.event_type_value == "STEP_FAILURE"]
+        said = failure.step_failure_data.user_failure_data.description
+        assert "1 of 3 partitions failed" in said and f"- {DAYS[1]}: " in said and f"{DAYS[1]}.csv" in said
+        made_of = instance.get_materialized_partitions(dg.AssetKey(["reviews", "transformed"]))
+        assert made_of == {DAYS[0], DAYS[2]}
+        assert set(Loom.open(root).verdicts("reviews")) == {DAYS[0], DAYS[2]}
+
+
+def test_a_day_of_which_nothing_passes_fails_the_run_and_the_others_are_loaded(desk: Any) -> None:
+    root = small(desk, DAYS[:3])
+    source = root / "data" / "in.csv"
+    lines = source.read_text().splitlines()
+    other = {"positive": "negative", "negative": "positive"}
+    flipped = [
+        f"{line.rpartition(',')[0]},{other[line.rpartition(',')[2]]}" if line.startswith(DAYS[1]) else line
+        for line in lines
+    ]
+    source.write_text("\n".join(flipped) + "\n")
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = backfill(root, instance, tags=span(DAYS[0], DAYS[2]))
+        [failure] = [e for e in run.all_events if e.event_type_value == "STEP_FAILURE"]
+        assert failure.step_key == "reviews__load"
+        assert f"- {DAYS[1]}: nothing passed" in failure.step_failure_data.user_failure_data.description
+        assert instance.get_materialized_partitions(dg.AssetKey(loaded_key(root))) == {DAYS[0], DAYS[2]}
+
+
+def test_assets_downstream_read_their_partition_or_all_that_are_released(desk: Any) -> None:
+    root = small(desk, DAYS[:8])
+    seen: dict[str, Any] = {}
+    daily = dg.DailyPartitionsDefinition(start_date=DAYS[0], end_date="2024-01-31")
+    rows = {"rows": dg.AssetIn(key=["reviews", "transformed"])}
+
+    @dg.asset(ins=rows, partitions_def=daily)
+    def same(context: dg.AssetExecutionContext, rows: pd.DataFrame) -> None:
+        seen[f"same {context.partition_key}"] = sorted(rows["id"])
+
+    @dg.asset(ins=rows)
+    def whole(rows: pa.Table) -> None:
+        seen["whole"] = sorted({record[:10] for record in rows.column("id").to_pylist()})
+
+    @dg.asset(ins=rows)
+    def files(rows: dict[str, Path]) -> None:
+        seen["files"] = rows
+
+    @dg.asset(ins={"bad": dg.AssetIn(key=["reviews", "quarantine"])}, partitions_def=daily)
+    def bad(bad: pa.Table) -> None:
+        seen["bad"] = bad.num_rows
+
+    defs = dg.Definitions.merge(build_definitions(root), dg.Definitions(assets=[same, whole, files, bad]))
+    job = defs.resolve_implicit_global_asset_job_def()
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        backfill(root, instance, tags=span(DAYS[5], DAYS[7]))
+        for asset, key in (
+            ("same", DAYS[5]),
+            ("same", DAYS[6]),
+            ("bad", DAYS[6]),
+            ("whole", None),
+            ("files", None),
+        ):
+            run = job.execute_in_process(
+                asset_selection=[dg.AssetKey(asset)], instance=instance, raise_on_error=False, partition_key=key,
+                run_config=quiet,
+            )  # fmt: skip
+            assert run.success == ((asset, key) != ("same", DAYS[6]))  # a held one is not read
+    assert seen["same " + DAYS[5]] == [f"{DAYS[5]}.{hour:02}" for hour in (0, 8, 16, 23)]
+    assert "same " + DAYS[6] not in seen
+    assert seen["bad"] == 3
+    assert seen["whole"] == [DAYS[5], DAYS[7]]
+    assert {key: pq.read_table(path).num_rows for key, path in seen["files"].items()} == {
+        DAYS[5]: 4,
+        DAYS[7]: 4,
+    }
 
 
 @pytest.mark.slow

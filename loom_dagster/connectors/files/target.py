@@ -68,7 +68,8 @@ def check_target(load: Load, root: Path, *, reach: bool) -> None:
     place = locate(load.destination, root)
     _check_name(load, place)
     if place.local:
-        _check_writable(target_of(load, mode="upsert", root=root, partition="any", snapshot="any"))
+        mode: Mode = "append" if load.mode == "append" else "upsert"
+        _check_writable(target_of(load, mode=mode, root=root, partition="", snapshot="any"))
     elif reach:
         with accessing(place.uri):
             place.fs.exists(place.path)
