@@ -62,7 +62,7 @@ class Ticking:
 
     def run(self, request: dg.RunRequest) -> Any:
         job = build_definitions(self.root).resolve_job_def("moods")
-        done = job.execute_in_process(
+        return job.execute_in_process(
             partition_key=request.partition_key,
             instance=self.instance,
             tags=request.tags,
@@ -70,9 +70,6 @@ class Ticking:
             raise_on_error=False,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
-        for event in done.filter_events(lambda event: event.is_step_failure):
-            print(event.step_key, event.step_failure_data.user_failure_data or event.step_failure_data.error)
-        return done
 
     def tick_and_run(self) -> Any:
         [request] = self.tick().run_requests
