@@ -53,7 +53,7 @@ class DuckDbSource:
         with opened(file) as connection, asking(f"{table.uri} cannot be watched"):
             rows = _statement(connection, table, wanted)
             sql = f"SELECT {counted} FROM ({rows.sql}) AS _loom_state"
-            found = connection.sql(sql, params=dict(rows.values)).fetchone()
+            found = connection.sql(sql, params=dict(rows.values)).fetchall()[0]
         return checked_state(table.uri, cursor, *found)
 
     def check(self, place: Place, extract: Extract, *, reach: bool) -> None:

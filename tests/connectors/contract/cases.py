@@ -25,7 +25,9 @@ from loom_dagster.connectors import (
     Loaded,
     Place,
     Shipment,
+    State,
     Wanted,
+    Watchable,
     Window,
     destination_at,
     place_of,
@@ -105,6 +107,14 @@ class Bench:
         finally:
             opened.close()
 
+    def state(self, cursor: str, *, table: str = "reviews", start: Any = None) -> State:
+        """How the place looks from outside."""
+        given = Extract(source=self.uri(table), incremental={"cursor": cursor})
+        place, source = self.place(table), source_at(self.place(table))
+        assert isinstance(source, Watchable)
+        window = None if start is None else Window(column=cursor, start=start)
+        return source.state(place, Wanted(extract=given, window=window))
+
     def load(
         self,
         rows: pa.Table | Rows,
@@ -132,7 +142,8 @@ class Bench:
 @dataclass(frozen=True)
 class Case:
     """A connector. ``uri`` with ``{table}``; ``server`` is the fixture it needs; ``types`` are kept as they
-    are, ``zones`` of times too, ``queries`` are taken, ``refuses`` single rows; ``reads``/``writes`` say which ways it serves."""
+    are, ``zones`` of times too, ``queries`` are taken, ``refuses`` single rows; ``reads``/``writes`` say which ways it serves;
+    ``watched``: it tells how it looks without being read."""
 
     name: str
     uri: str
@@ -145,6 +156,7 @@ class Case:
     refuses: bool = False
     reads: bool = True
     writes: bool = True
+    watched: bool = True
     narrow: Callable[[Bench], None] | None = None
 
     def __str__(self) -> str:
@@ -314,7 +326,16 @@ CASES = [
     ),
     Case("DuckDB", "duckdb:///shop.duckdb/{table}", _make_duck, _look_at_duck, queries=True, refuses=False),
     Case("S3 (Parquet)", "s3://{bucket}/{table}.parquet", _make_object, _look_at_object, server="s3"),
-    Case("Web (CSV)", "{url}/{table}.csv", _make_page, _no_look, server="web", types=False, writes=False),
+    Case(
+        "Web (CSV)",
+        "{url}/{table}.csv",
+        _make_page,
+        _no_look,
+        server="web",
+        types=False,
+        writes=False,
+        watched=False,
+    ),
     Case("Parquet", "{table}.parquet", _make_file, _look_at_file),
     Case("CSV", "{table}.csv", _make_file, _look_at_file, types=False),
     Case("JSON Lines", "{table}.jsonl", _make_file, _look_at_file, types=False),

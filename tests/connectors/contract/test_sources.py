@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from loom_dagster.connectors import Window
+from loom_dagster.connectors import State, Window
 from loom_dagster.errors import Misconfigured
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -138,3 +138,23 @@ def test_a_query_in_a_window(bench):
     query = "SELECT id, text FROM reviews WHERE id < 3 OR id > 4"
     read = bench.read(query=query, window=Window(column="id", start=2, end=6))
     assert sorted(read.column("id").to_pylist()) == [2, 5]
+
+
+@pytest.mark.needs("watched")
+def test_a_state(bench):
+    """What is there is told without reading it: equal while nothing comes, another when a row does, also a late one."""
+    rows = pa.table({"id": range(4), "n": [1, 2, 2, 5], "text": ["x"] * 4})
+    late = pa.table({"id": range(5), "n": [1, 2, 2, 5, 3], "text": ["x"] * 5})
+    bench.make(rows)
+    before = bench.state("n", start=2)
+    assert bench.state("n", start=2) == before
+    if before.files:
+        bench.make(late)
+        assert bench.state("n", start=2) != before
+        assert bench.state("n", table="not_there") == State()
+        return
+    bench.make(late, "later")
+    after = bench.state("n", start=2, table="later")
+    assert (before.rows, before.values, before.highest) == (3, 2, 5)
+    assert (after.rows, after.values, after.highest) == (4, 3, 5)
+    assert bench.state("n", start=99) == State()
