@@ -43,7 +43,14 @@ class Outbox:
         now, slot = at or self._clock.now(), (pipeline, partition)
         return self._database.write(
             lambda c: alerts.tell(
-                c, slot, findings, run_id=run_id, dagster_run_id=dagster_run_id, recovered=recovered, now=now
+                c,
+                slot,
+                findings,
+                run_id=run_id,
+                dagster_run_id=dagster_run_id,
+                recovered=recovered,
+                now=now,
+                past=at is not None,
             )
         )
 

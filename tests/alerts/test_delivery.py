@@ -138,6 +138,22 @@ def test_two_who_deliver_at_once_send_each_alert_once_and_in_order(fail, go, web
         other.close()
 
 
+def test_while_one_is_sending_nobody_else_serves_the_channel(fail, go, web):
+    fail("run-1", "hook")
+    meanwhile = []
+
+    def answer(posted):
+        if not meanwhile:
+            meanwhile.append(None)
+            meanwhile[:] = [go().sent]
+        return 200, {}
+
+    web.answer = answer
+    assert go().sent == 1
+    assert meanwhile == [0]
+    assert len(web.posted) == 1
+
+
 DELIVER = """
 import os, sys
 from loom_dagster.alerts import deliver

@@ -139,6 +139,24 @@ def test_checks_reported_without_a_run_are_told_once(desk, root, place, own_inst
     assert told(place) == [("failed", "reviews", "from_outside")] * 2
 
 
+def test_our_own_gate_is_told_by_its_batch_unless_that_is_released(desk, root, place, own_instance):
+    defs = build_definitions(root)
+    key = dg.AssetKey(["reviews", "transformed"])
+    for batch, released in (("old", True), ("new", False), ("new", False)):
+        own_instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=key,
+                check_name="quality_gate",
+                passed=False,
+                metadata={"snapshot": batch, "released": released, "pass_rate": 0.5, "threshold": 0.9},
+            )
+        )
+    tick(defs, own_instance)
+    assert [(p.json["check"], p.json["run_id"], p.json["value"]) for p in place.took] == [
+        ("quality_gate", "new", 0.5)
+    ]
+
+
 def test_a_dead_channel_fails_the_tick_and_loses_nothing(desk, root, place, own_instance):
     defs = build_definitions(root)
     run_with(desk, defs, own_instance)

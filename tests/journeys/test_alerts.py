@@ -9,6 +9,16 @@ import pytest
 from tests.journeys.project import Project
 from tests.servers.inbox import Inbox, inbox
 
+PROMPT = """---
+version: v1
+examples:
+  - input: I love it, great
+    output: '{"sentiment": "positive"}'
+  - input: terrible, I hate it
+    output: '{"sentiment": "negative"}'
+---
+{{ input.text }}
+"""
 LABELS = {"a": "I love it, great", "b": "terrible, I hate it", "c": "I love it, great"}
 
 
@@ -27,6 +37,7 @@ def reviews(project: Project, place: Inbox) -> Project:
         "LOOM_CHANNEL_OPS": f"{place.url}/url-secret",
         "LOOM_CHANNEL_OPS_SECRET": "sign-secret",
     }
+    project.write("prompts/classify.txt", PROMPT)
     project.reviews(LABELS)
     judged(project, 0.9)
     return project
@@ -107,10 +118,10 @@ def test_a_run_that_cannot_start_is_told(reviews: Project, place: Inbox) -> None
 
 
 def test_a_load_that_fails_is_told_and_recovers(reviews: Project, place: Inbox) -> None:
-    judged(reviews, 0.1)
+    reviews.run()
     blocked = reviews.root / "out"
     blocked.write_text("a file where a folder should be")
-    assert reviews.run().code != 0
+    assert reviews.loom("release", "classify", "--why", "fine").code != 0
     blocked.unlink()
     assert reviews.loom("load", "classify").code == 0
     reviews.loom("alerts", "deliver")
