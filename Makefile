@@ -3,12 +3,13 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: demo test ui check bench soak pictures lock clean help
+.PHONY: demo test oldest ui check bench soak pictures lock clean help
 export PYTHON
 
 BIN := .venv/bin
 RUNTIME := .venv/.runtime
 TOOLS := .venv/.tools
+OLDEST := .venv/oldest/.ready
 ARGS ?=
 SHORT := peers --records 2000 --contestants loom loom:dagster aiohttp litellm
 
@@ -23,6 +24,9 @@ demo: $(RUNTIME) ## Run both example pipelines, offline and free of charge
 
 test: $(TOOLS) ## Run all tests (ARGS="tests/spec -k gate" for some)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+oldest: $(OLDEST) ## Run what speaks to Dagster with the oldest version that is allowed
+	@$(dir $(OLDEST))bin/python -m pytest -n 2 --dist worksteal tests/assets tests/journeys/test_dagster_on_postgres.py $(ARGS)
 
 ui: $(RUNTIME) ## Open Dagster's UI on this project
 	@$(BIN)/loom ui
@@ -57,4 +61,8 @@ $(RUNTIME): requirements.lock pyproject.toml
 
 $(TOOLS): $(RUNTIME) requirements-dev.lock
 	@.ci/venv requirements-dev.lock
+	@touch $@
+
+$(OLDEST): $(TOOLS) .ci/oldest.txt
+	@.ci/oldest
 	@touch $@

@@ -20,8 +20,9 @@ __all__ = ["jobs_of", "pipeline_job"]
 
 
 def jobs_of(lanes: Sequence[Lane], translator: LoomTranslator) -> list[UnresolvedAssetJobDefinition]:
-    """One a pipeline, called like it, and one a tag: `tag_nightly`, `tag_team_reviews`. None is
-    resolved before someone asks for it."""
+    """One a pipeline, called like it, and one a tag: `tag_nightly`, `tag_team_reviews`. Where pipelines of a
+    tag have different partitions, those of each have one: `tag_nightly_daily`. None is resolved before someone
+    asks for it."""
     names, tagged = Keys(), defaultdict[tuple[str, str], list[Lane]](list)
     for lane in lanes:
         names.claim(lane.name, [lane.identifier])
@@ -31,15 +32,28 @@ def jobs_of(lanes: Sequence[Lane], translator: LoomTranslator) -> list[Unresolve
     for (tag, value), members in sorted(tagged.items()):
         said = f"{tag}: {value}" if value else tag
         wanted = "_".join(("tag", identifier(tag), *((identifier(value),) if value else ())))
-        [name] = names.claim(f"tag:{said}", [wanted])
-        jobs.append(
-            dg.define_asset_job(
-                name.replace("-", "_"),
-                selection=_made_by(members, translator),
-                description=f"Runs the pipelines tagged `{said}`: {', '.join(lane.name for lane in members)}.",
+        groups = _by_partitions(members)
+        for kind, group in groups.items():
+            suffix = f"_{kind[0]}" if kind[0] and len(groups) > 1 else ""
+            [name] = names.claim(f"tag:{said}:{kind}", [wanted + suffix])
+            jobs.append(
+                dg.define_asset_job(
+                    name.replace("-", "_"),
+                    selection=_made_by(group, translator),
+                    description=f"Runs the pipelines tagged `{said}`: {', '.join(lane.name for lane in group)}.",
+                )
             )
-        )
     return jobs
+
+
+def _by_partitions(lanes: Iterable[Lane]) -> dict[tuple[str, str], list[Lane]]:
+    """A job has one kind of partitions, or none. By (its name, its block); none comes first."""
+    found: dict[tuple[str, str], list[Lane]] = {("", ""): []}
+    for lane in lanes:
+        block = lane.file.spec.extract.partitions
+        kind = ("", "") if block is None else (getattr(block, "every", None) or "partitions", repr(block))
+        found.setdefault(kind, []).append(lane)
+    return {kind: group for kind, group in found.items() if group}
 
 
 def pipeline_job(lane: Lane, translator: LoomTranslator) -> UnresolvedAssetJobDefinition:

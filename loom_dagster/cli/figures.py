@@ -6,7 +6,7 @@ from datetime import datetime
 
 from loom_dagster.records import dollars
 
-__all__ = ["counted", "dollars", "moment", "release_name", "seconds", "share"]
+__all__ = ["counted", "dollars", "moment", "release_name", "seconds", "share", "without_login"]
 
 _MINUTE, _HOUR = 60.0, 3600.0
 
@@ -55,3 +55,12 @@ def release_name(version: str | None) -> str:
     if not version:
         return ""
     return f" (v{version})" if version[0].isdigit() else f" ({version})"
+
+
+def without_login(uri: str) -> str:
+    """``uri`` without user and password."""
+    scheme, found, rest = uri.partition("://")
+    if not found:
+        return uri
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
 
 from loom_dagster.cli.exits import OK
-from loom_dagster.cli.figures import moment, share
+from loom_dagster.cli.figures import moment, share, without_login
+from loom_dagster.cli.graph import as_document, graph_of, mermaid, show_graph
 from loom_dagster.cli.options import AsJson, ProjectDir, open_loom
 from loom_dagster.cli.output import emit
 from loom_dagster.cli.terminal import Terminal
@@ -19,9 +22,24 @@ if TYPE_CHECKING:
 __all__ = ["list_pipelines"]
 
 
-def list_pipelines(project: ProjectDir = None, as_json: AsJson = False) -> int:
+def list_pipelines(
+    project: ProjectDir = None,
+    graph: Annotated[bool, typer.Option("--graph", help="Show what reads what instead.")] = False,
+    form: Annotated[Literal["tree", "mermaid"], typer.Option("--format", help="Of the graph.")] = "tree",
+    as_json: AsJson = False,
+) -> int:
     """List the pipelines of the project and how each last ended."""
     loom = open_loom(project)
+    if graph or form == "mermaid":
+        found_graph = graph_of(loom.project)
+        if as_json:
+            emit({"project": str(loom.settings.root), **as_document(found_graph)})
+        elif form == "mermaid":
+            for line in mermaid(found_graph).splitlines():
+                Terminal(sys.stdout).line(line)
+        else:
+            show_graph(found_graph, Terminal(sys.stdout))
+        return OK
     found = [_describe(loom, name) for name in loom.project.names]
     if as_json:
         emit({"project": str(loom.settings.root), "pipelines": found})
@@ -95,12 +113,3 @@ def _last(loom: Loom, name: str) -> dict[str, Any]:
         "last_run": run.finished_at or run.started_at,
         "run_id": run.run_id,
     }
-
-
-def without_login(uri: str) -> str:
-    """``uri`` without user and password."""
-    scheme, found, rest = uri.partition("://")
-    if not found:
-        return uri
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"

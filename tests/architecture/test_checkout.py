@@ -39,6 +39,15 @@ def test_lock_has_every_package_that_the_project_needs(root):
     assert {normal(re.match(r"[\w.\-]+", line)[0]) for line in needed} <= {normal(name) for name in locked}
 
 
+def test_the_oldest_dagster_that_is_allowed_is_the_one_that_is_tested(root):
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    allowed = dict(re.findall(r'"(dagster[\w-]*)>=([\d.]+)', text))
+    pins = (root / ".ci" / "oldest.txt").read_text(encoding="utf-8")
+    tested = dict(re.findall(r"^(dagster[\w-]*)==([\d.]+)$", pins, re.MULTILINE))
+    assert {"dagster", "dagster-webserver", "dagster-postgres"} <= set(allowed)
+    assert allowed.items() <= tested.items()
+
+
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 

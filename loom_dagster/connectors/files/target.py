@@ -68,8 +68,8 @@ def check_target(load: Load, root: Path, *, reach: bool) -> None:
     place = locate(load.destination, root)
     _check_name(load, place)
     if place.local:
-        mode: Mode = "append" if load.mode == "append" else "upsert"
-        _check_writable(target_of(load, mode=mode, root=root, partition="", snapshot="any"))
+        # what a folder has already is no trouble to a partition, nor to a snapshot that is added
+        _check_writable(target_of(load, mode="upsert", root=root, partition="any", snapshot="any"))
     elif reach:
         with accessing(place.uri):
             place.fs.exists(place.path)
