@@ -92,9 +92,9 @@ def take(pages: Pages, name: str) -> None:
 
 def asset_graph(pages: Pages) -> None:
     pages.everything()
-    for group in ("sources", "customer_sentiment", "review_insights"):
-        pages.open_group(group)
-    expect(pages.page.get_by_text("Materialized", exact=True)).to_have_count(6)
+    pages.open_groups()
+    expect(pages.page.get_by_text("transformed", exact=True)).to_have_count(2)
+    pages.hide_sidebar()
     take(pages, "asset-graph")
 
 

@@ -29,7 +29,11 @@ _YAML = """\
 name: {name}
 extract: {{source: "{source}", key: id{extract}}}
 trigger: {{on: new_data, every: {every}s}}
-transform: {{prompt: prompts/{name}.txt, api_base: "{api_base}", limits: {{in_flight: {in_flight}}}}}
+transform:
+  prompt: prompts/{name}.txt
+  api_base: "{api_base}"
+  structured_output: true
+  limits: {{in_flight: {in_flight}}}
 evaluate:
   evaluators: [{{name: agrees, type: exact_match, field: {field}, reference_field: {reference}}}]
   batch_threshold: {threshold}

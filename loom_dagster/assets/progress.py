@@ -1,4 +1,8 @@
-"""What a run tells while it goes on, in Dagster's words: log lines and, now and then, an observation."""
+"""What a run tells while it goes on, in Dagster's words: lines of its log.
+
+How far it has come is no observation of the asset: its numbers would stand among those of whole runs, and Dagster's
+plots of them would fall to nothing in between.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ _EVERY = 15.0
 
 
 class Teller:
-    """A listener: logs to ``context``, observes ``key`` every 15 seconds, and hands on to ``listen``."""
+    """A listener: logs to ``context``, how far ``key`` has come every 15 seconds, and hands on to ``listen``."""
 
     def __init__(
         self,
@@ -24,7 +28,7 @@ class Teller:
     ) -> None:
         self._context, self._key, self._listen = context, key, listen
         self._clock = clock or SystemClock()
-        self._observed = self._clock.monotonic()
+        self._said = self._clock.monotonic()
 
     def __call__(self, event: Event) -> None:
         log = self._context.log
@@ -40,20 +44,16 @@ class Teller:
             case Note():
                 (log.warning if event.level == "warning" else log.info)(f"{event.pipeline}: {event.text}")
             case Progress():
-                self._observe(event)
+                self._how_far(event)
         self._listen(event)
 
-    def _observe(self, progress: Progress) -> None:
+    def _how_far(self, progress: Progress) -> None:
         now = self._clock.monotonic()
-        if now - self._observed < _EVERY:
+        if now - self._said < _EVERY:
             return
-        self._observed = now
-        metadata = {
-            "extracted": progress.extracted,
-            "transformed": progress.transformed,
-            "passed": progress.passed,
-            "quarantined": progress.quarantined,
-            "deferred": progress.deferred,
-            "cost_usd": float(progress.cost),
-        }
-        self._context.log_event(dg.AssetObservation(self._key, description="in progress", metadata=metadata))
+        self._said = now
+        self._context.log.info(
+            f"{self._key.to_user_string()}: {progress.extracted:,} extracted, {progress.transformed:,} transformed,"
+            f" {progress.passed:,} passed, {progress.quarantined:,} quarantined, {progress.deferred:,} deferred,"
+            f" ${progress.cost:.4f} so far"
+        )

@@ -26,9 +26,13 @@ class Pages:
         expect(self.page.get_by_role("button", name="Materialize all")).to_be_enabled()
 
     def everything(self) -> None:
-        """The graph of all assets, groups opened."""
-        self.page.goto(f"{self.ui.url}/asset-groups/?expanded=true")
-        expect(self.page.get_by_role("button", name="Materialize all")).to_be_enabled()
+        """The graph of all assets."""
+        self.page.goto(f"{self.ui.url}/asset-groups/")
+        expect(self.page.get_by_role("button", name=re.compile("Materialize all"))).to_be_enabled()
+
+    def open_groups(self) -> None:
+        """In the graph of all assets: what is in the groups."""
+        self.page.keyboard.press("Alt+KeyE")
 
     def materialize_all(self) -> str:
         """Click it, and follow the run; gives its id."""
