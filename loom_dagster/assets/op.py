@@ -58,15 +58,12 @@ def pipeline_op(
         keys = asked_keys(transformed.partitions_def, context.run.tags)
         if not keys:
             raise without_partition(lane.name)
-        if not options.trial:
-            inputs.note(context)
+        inputs.note(context, trial=options.trial)
 
         def one(key: str) -> "Outcome":
             def work(tell: Listener, stop: "Stop") -> "Outcome":
-                outcome = runs.run(
-                    lane.name, options, listen=tell, stop=stop, dagster_run_id=context.run.run_id, **of(key)
-                )
-                journal.outcomes[lane.name] = outcome
+                asked: Any = {"listen": tell, "stop": stop, "dagster_run_id": context.run.run_id}
+                journal.outcomes[lane.name] = outcome = runs.run(lane.name, options, **asked, **of(key))
                 return outcome
 
             try:
@@ -84,12 +81,7 @@ def pipeline_op(
                 failed[key] = failure
                 continue
             if outcome.trial:
-                yield dg.AssetObservation(
-                    transformed.key,
-                    description="a trial run",
-                    metadata=transformed_metadata(outcome),
-                    partition=key or None,
-                )
+                yield _tried(transformed.key, key, outcome)
                 context.log.info(f"{lane.name}: a trial; nothing is published, what depends on it is skipped")
             elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
                 done += _made(specs, key, outcome)
@@ -106,6 +98,11 @@ def _made(specs: tuple[dg.AssetSpec, dg.AssetSpec], key: str, outcome: "Outcome"
     transformed, quarantine = specs
     passed = Made(transformed.key, key, transformed_metadata(outcome), outcome.data_version)
     return [passed, Made(quarantine.key, key, quarantine_metadata(outcome))]
+
+
+def _tried(asset: dg.AssetKey, key: str, outcome: "Outcome") -> dg.AssetObservation:
+    metadata = transformed_metadata(outcome)
+    return dg.AssetObservation(asset, description="a trial run", metadata=metadata, partition=key or None)
 
 
 def failure_of(outcome: "Outcome") -> dg.Failure | None:
