@@ -62,8 +62,8 @@ def pipeline_op(
 
         def one(key: str) -> "Outcome":
             def work(tell: Listener, stop: "Stop") -> "Outcome":
-                asked: Any = {"listen": tell, "stop": stop, "dagster_run_id": context.run.run_id}
-                journal.outcomes[lane.name] = outcome = runs.run(lane.name, options, **asked, **of(key))
+                asked: Any = {"listen": tell, "stop": stop, "dagster_run_id": context.run.run_id, **of(key)}
+                journal.outcomes[lane.name] = outcome = runs.run(lane.name, options, **asked)
                 return outcome
 
             try:
