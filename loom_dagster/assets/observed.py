@@ -101,8 +101,11 @@ class Inputs:
     translator: LoomTranslator
     runs: "Runs"
 
-    def note(self, context: dg.AssetExecutionContext) -> None:
-        """What differs from the newest note. What cannot be looked at is left to the run to fail on."""
+    def note(self, context: dg.AssetExecutionContext, *, trial: bool) -> None:
+        """What differs from the newest note; nothing of a trial. What cannot be looked at is left to the run to
+        fail on."""
+        if trial:
+            return
         step = context.op_execution_context.get_step_execution_context()
         for node, look in self._looks():
             key = self.translator.key(node)

@@ -64,8 +64,7 @@ def pipeline_op(
         if not keys:
             raise without_partition(lane.name)
         options = loom_options.run_options()
-        if not options.trial:
-            inputs.note(context)
+        inputs.note(context, trial=options.trial)
         one = functools.partial(_run_one, context, lane.name, options, runs=runs, journal=journal)
         tell = Teller(context, transformed, listen)
         done: list[Made] = []

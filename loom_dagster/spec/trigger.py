@@ -36,14 +36,14 @@ class Trigger(Block):
     @classmethod
     def _not_too_often(cls, value: timedelta) -> timedelta:
         if value < _SHORTEST or value % timedelta(seconds=1):
-            raise ValueError("`every` is a number of whole seconds, 5s at the least")
+            raise ValueError("write whole seconds, 5s at the least")
         return value
 
     @field_validator("cron")
     @classmethod
     def _a_schedule(cls, value: str | None) -> str | None:
         if value is not None and (problem := cron_problem(value)):
-            raise ValueError(f"`cron` is not a schedule: {problem}")
+            raise ValueError(f"not a schedule: {problem}")
         return value
 
     @field_validator("timezone")
