@@ -52,7 +52,9 @@ class Teller:
             for node in (lane.transformed, lane.quarantine, lane.loaded):
                 pipelines[translator.key(node)] = lane.name
             for check in checks_of(lane):
-                checks[translator.key(lane.transformed), check.name] = check.evaluator or GATE
+                checks[translator.key(lane.transformed), check.name] = (
+                    GATE if check.name == GATE else check.evaluator or check.name
+                )
         return cls(runs, pipelines, checks, graph.lanes)
 
     def run(self, record: dg.RunRecord, entries: Sequence[dg.EventLogEntry]) -> None:
