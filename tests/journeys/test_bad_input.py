@@ -66,9 +66,9 @@ def test_the_nearest_right_word_is_named(ready: Project) -> None:
     check_refused(ready, "pipelines/classify.yaml:", "destnation", "`destination`")
 
 
-def test_what_is_not_there_yet_is_refused_by_name(ready: Project) -> None:
-    yaml(ready, "  key: id", "  key: id\n  partitions: {every: daily, start: 2026-01-01}")
-    check_refused(ready, "extract.partitions", "not available")
+def test_partitions_without_a_start_are_refused_with_how_to_write_them(ready: Project) -> None:
+    yaml(ready, "  key: id", "  key: id\n  partitions: {every: daily}")
+    check_refused(ready, "extract.partitions", "partitions need a start")
 
 
 def test_an_unknown_pipeline(ready: Project) -> None:
