@@ -1,10 +1,10 @@
 """Pipelines for people who write Python: their own function around each run.
 
     @loom_assets(project=Path(__file__).parent, select=["customer_sentiment"])
-    def reviews(context: dg.AssetExecutionContext, loom: dg.ResourceParam[LoomResource]):
+    def defs(context: dg.AssetExecutionContext, loom: dg.ResourceParam[LoomResource]):
         yield from loom.run(context)
 
-`reviews` then is a Definitions: the assets, their checks and gates, the loads, jobs and resources.
+`defs` then is a Definitions, of which a module has one: the assets, their checks and gates, the loads, jobs and resources.
 """
 
 from __future__ import annotations

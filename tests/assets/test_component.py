@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from loom_dagster.assembly.first_project import STARTER, write_starter
 from loom_dagster.assets.component import LoomProjectComponent
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,13 +38,13 @@ class Fresh:
     root: Path
     installed: Path
 
-    def dg(self, *args: str) -> subprocess.CompletedProcess[str]:
+    def dg(self, *args: str, warnings: str = CLEAN) -> subprocess.CompletedProcess[str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("DG_", "DAGSTER_"))}
         paths = (ROOT, self.installed, self.root / "src")
         return subprocess.run(
             [sys.executable, "-W", "default", "-c", "from dagster_dg_cli.cli import main; main()", *args],
             cwd=self.root,
-            env={**kept, "PYTHONPATH": ":".join(map(str, paths)), "PYTHONWARNINGS": CLEAN, "COLUMNS": "300",
+            env={**kept, "PYTHONPATH": ":".join(map(str, paths)), "PYTHONWARNINGS": warnings, "COLUMNS": "300",
                  "DG_CLI_CONFIG": str(self.installed / "dg.toml"), "DAGSTER_DISABLE_TELEMETRY": "1"},
             capture_output=True,
             text=True,
@@ -102,6 +103,21 @@ def test_scaffold_check_and_list_in_a_fresh_project(fresh: Fresh) -> None:
     refused = fresh.dg("check", "yaml")
     assert refused.returncode == 1
     assert "projct" in refused.stdout + refused.stderr
+
+
+@pytest.mark.slow
+def test_definitions_of_ones_own_are_checked_without_a_warning(fresh: Fresh) -> None:
+    write_starter(fresh.root / "loom", "loom", [name for name in STARTER if name != "definitions.py"])
+    (fresh.root / "src/fresh/definitions.py").write_text(
+        "from pathlib import Path\n\nimport dagster as dg\n\nfrom loom_dagster import build_definitions\n\n\n"
+        "@dg.asset\ndef mine() -> None: ...\n\n\n"
+        "defs = dg.Definitions.merge(\n"
+        "    build_definitions(Path(__file__).parents[2] / 'loom'), dg.Definitions(assets=[mine])\n)\n",
+        encoding="utf-8",
+    )
+    checked = fresh.dg("check", "defs", warnings="error")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "Warning" not in checked.stdout + checked.stderr
 
 
 def component(desk: Any, **attributes: Any) -> dg.Definitions:
