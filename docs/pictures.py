@@ -91,10 +91,9 @@ def take(pages: Pages, name: str) -> None:
 
 
 def asset_graph(pages: Pages) -> None:
-    pages.everything()
-    pages.open_groups()
-    expect(pages.page.get_by_text("transformed", exact=True)).to_have_count(2)
-    pages.hide_sidebar()
+    pages.group("customer_sentiment")
+    expect(pages.page.get_by_text("3 / 3 Passed")).to_be_visible()
+    expect(pages.page.get_by_text("Materialized", exact=True)).to_have_count(3)
     take(pages, "asset-graph")
 
 

@@ -30,10 +30,6 @@ class Pages:
         self.page.goto(f"{self.ui.url}/asset-groups/")
         expect(self.page.get_by_role("button", name=re.compile("Materialize all"))).to_be_enabled()
 
-    def open_groups(self) -> None:
-        """In the graph of all assets: what is in the groups."""
-        self.page.keyboard.press("Alt+KeyE")
-
     def materialize_all(self) -> str:
         """Click it, and follow the run; gives its id."""
         self.page.get_by_role("button", name="Materialize all").click()
