@@ -38,7 +38,8 @@ Role = Literal["source", "prompt", "context", "transformed", "quarantine", "load
 class Node:
     """One asset before Dagster sees it. ``path``: its key unless a translator says otherwise.
     ``pipeline`` and ``file`` are None for what is read, which may belong to several; ``uri`` is
-    without secrets; ``kind`` is a file format or a database. ``text``: the file of a prompt or a context."""
+    without secrets; ``kind`` is a file format or a database. ``text``: the file of a prompt or a context;
+    ``texts``: those that a table was made with."""
 
     role: Role
     path: tuple[str, ...]
@@ -48,6 +49,7 @@ class Node:
     file: PipelineFile | None = None
     code_version: str | None = None
     text: Path | None = None
+    texts: Sequence[Path] = ()
     problems: Sequence[Problem] = ()
 
 
@@ -181,6 +183,7 @@ def _made(keys: Keys, name: str, draft: _Draft, role: Role) -> Node:
         pipeline=name,
         file=draft.file,
         code_version=None if role == "loaded" else draft.code_version,
+        texts=[text.path for text in draft.texts] if role == "transformed" else (),
     )
 
 

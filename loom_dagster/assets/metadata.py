@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -150,18 +151,22 @@ def table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
 
 
 def code_reference(node: Node) -> dict[str, Any]:
-    """The line of the YAML that an asset comes from, or its own file; nothing for a node without one."""
+    """The line of the YAML that an asset comes from, then its prompt and contexts; of a text its own file.
+    Nothing for a node without one."""
+    found: list[tuple[Path, int]] = []
     if node.file is not None:
-        path, line = node.file.path, node.file.line(_SECTION.get(node.role, "name"))
-    elif node.text is not None:
-        path, line = node.text, 1
-    else:
+        found.append((node.file.path, node.file.line(_SECTION.get(node.role, "name"))))
+    found += [(path, 1) for path in (node.text, *node.texts) if path is not None]
+    if not found:
         return {}
     with warnings.catch_warnings():
         # the class is marked beta, and there is no other way to a link to the code
         warnings.simplefilter("ignore", dg.BetaWarning)
-        reference = dg.LocalFileCodeReference(file_path=str(path), line_number=line)
-        return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}
+        references: list[dg.LocalFileCodeReference | dg.UrlCodeReference] = [
+            dg.LocalFileCodeReference(file_path=str(path), line_number=line, label=path.name)
+            for path, line in found
+        ]
+        return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=references)}
 
 
 def _cell(value: object) -> str | int | float | bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from loom_dagster.assets import Check, LoomTranslator, Node
+from loom_dagster.assets import Check, LoomTranslator, Node, build_definitions
 
 
 def specs(desk: Any, translator: LoomTranslator | None = None) -> dict[str, dg.AssetSpec]:
@@ -51,6 +52,22 @@ def test_a_link_to_the_line_of_the_yaml(desk: Any, role: str, line: str) -> None
     lines = (desk.root / "pipelines" / "p.yaml").read_text().splitlines()
     assert reference.file_path == str(desk.root / "pipelines" / "p.yaml")
     assert lines[reference.line_number - 1].startswith(line)
+
+
+def test_a_link_to_the_prompt_and_each_context(desk: Any) -> None:
+    (desk.root / "context").mkdir()
+    (desk.root / "context" / "domain.md").write_text("About words.\n")
+    (desk.root / "prompts" / "p.txt").write_text("{{ context.domain }} Say something of {{ input.text }}\n")
+    desk.write("p")
+    defs = build_definitions(desk.root)
+    spec = next(s for s in defs.resolve_all_asset_specs() if s.key.to_user_string() == "p/transformed")
+    references = spec.metadata["dagster/code_references"].code_references
+    assert [Path(r.file_path).relative_to(desk.root).as_posix() for r in references] == [
+        "pipelines/p.yaml",
+        "prompts/p.txt",
+        "context/domain.md",
+    ]
+    assert all(Path(r.file_path).is_absolute() for r in references)
 
 
 def test_what_the_yaml_says_of_itself_is_on_every_asset_of_the_pipeline(desk: Any) -> None:
