@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import ViewportSize, expect
 
 from tests.browser.pages import Pages
 from tests.servers.chromium import chromium
@@ -24,6 +24,7 @@ IMAGES = ROOT / "docs" / "images"
 PARTS = ("pyproject.toml", "definitions.py", "pipelines", "prompts", "context", "data")
 SMALL = 250_000
 MANY = 200
+WIDE: ViewportSize = {"width": 1750, "height": 900}
 
 
 def demo(folder: Path) -> None:
@@ -67,12 +68,13 @@ def many(folder: Path) -> None:
         )
 
 
-def loom(folder: Path, *words: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "loom_dagster.cli.main", *words, "--project", str(folder)],
-        env=environ(),
-        check=True,
-    )
+def loom(folder: Path, *words: str, code: int = 0) -> None:
+    command = [sys.executable, "-m", "loom_dagster.cli.main", *words, "--project", str(folder)]
+    done = subprocess.run(command, env=environ(), check=False, capture_output=True, text=True)
+    if done.returncode != code:
+        raise RuntimeError(
+            f"`loom {' '.join(words)}` exited with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
 
 
 def environ() -> dict[str, str]:
@@ -111,12 +113,14 @@ def held_batch(pages: Pages) -> None:
 
 
 def quarantine(pages: Pages) -> None:
+    pages.page.set_viewport_size(WIDE)
     pages.asset("customer_sentiment/quarantine")
-    pages.value("reasons").scroll_into_view_if_needed()
+    pages.value("reasons").evaluate("row => row.scrollIntoView({block: 'start'})")
     take(pages, "quarantine")
 
 
 def many_pipelines(pages: Pages) -> None:
+    pages.page.set_viewport_size(WIDE)
     pages.everything()
     expect(pages.page.get_by_text("p199").first).to_be_visible()
     take(pages, "many-pipelines")
@@ -139,7 +143,7 @@ def main() -> None:
         demo(folder)
         pictures(folder, asset_graph, metadata_plot)
         strict(folder)
-        loom(folder, "run", "customer_sentiment")
+        loom(folder, "run", "customer_sentiment", code=1)
         pictures(folder, held_batch, quarantine)
         large = Path(scratch) / "large"
         many(large)

@@ -38,7 +38,7 @@ _FAULTS = {"429": 0.02, "500": 0.02}
 class Soak:
     """The parts, and what was done to them."""
 
-    root: Path
+    loom: Loom
     ui: DagsterUI
     model: LLMServer
     channel: Channel
@@ -69,11 +69,9 @@ class Soak:
         self.ui.start()
         self.say("up again")
 
-    def loom(self) -> Loom:
-        return Loom.open(self.root)
-
     def table(self, name: str) -> list[tuple[str, str]]:
-        with closing(sqlite3.connect(self.root / "data" / "warehouse.db", timeout=30)) as db:
+        """(id, answer) in the destination."""
+        with closing(sqlite3.connect(self.ui.root / "data" / "warehouse.db", timeout=30)) as db:
             try:
                 what = "tone" if name == "digest" else "sentiment"
                 return db.execute(f"SELECT id, {what} FROM {name}").fetchall()
@@ -90,12 +88,12 @@ class Soak:
 
     def open_ends(self) -> list[str]:
         """What is still to be done, in words."""
-        loom, found = self.loom(), []
+        found = []
         for name in PIPELINES:
             missing = {i for i, r in self.came(name).items() if r.good} - {i for i, _ in self.table(name)}
             if missing:
                 found.append(f"{name}: {len(missing)} records")
-        waiting = sum(row.waiting for row in loom.ledger.outbox.deliveries.channels())
+        waiting = sum(row.waiting for row in self.loom.ledger.outbox.deliveries.channels())
         going_on = [s for s in self.ui.statuses().values() if s not in ENDED]
         if waiting:
             found.append(f"{waiting} alerts")
@@ -105,11 +103,10 @@ class Soak:
 
     def release_what_is_held(self) -> None:
         """As a person would who has looked at it; only what was held at the end, when nothing comes any more."""
-        loom = self.loom()
         for name in PIPELINES:
-            newest = loom.verdict(name)
+            newest = self.loom.verdict(name)
             if newest is not None and newest.released_at is None and newest.counts.get("passed"):
-                loom.release(name, why="the soak: nothing more comes")
+                self.loom.release(name, why="the soak: nothing more comes")
                 self.say(f"released the last batch of {name}")
 
 
@@ -148,10 +145,10 @@ def rest(parts: Soak, patience: float) -> list[str]:
 
 
 def books(parts: Soak, left: list[str]) -> list[Line]:
-    loom, lines = parts.loom(), []
+    loom, lines = parts.loom, list[Line]()
     for name in PIPELINES:
-        resolved = [entry.record_id for entry in loom.quarantine(name)]
-        lines += processed(name, parts.came(name), parts.table(name), resolved)
+        open_ones = [entry.record_id for entry in loom.quarantine(name)]
+        lines += processed(name, parts.came(name), parts.table(name), open_ones)
     lines += paid(
         parts.model.stats(), parts.model.repeats(), parts.kills_monotonic, IN_FLIGHT * len(PIPELINES)
     )
@@ -198,7 +195,7 @@ def parts(root: Path, minutes: float, seed: int) -> Iterator[Soak]:
             if name.startswith(("LOOM_", "OPENAI_")):
                 os.environ[name] = value
         with DagsterUI(root, said) as ui:
-            yield Soak(root, ui, model, channel, Arrivals(root, notes, orders, seed))
+            yield Soak(Loom.open(root), ui, model, channel, Arrivals(root, notes, orders, seed))
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
@@ -216,7 +213,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     folder = Path(tempfile.mkdtemp(prefix="loom-soak-"))
     try:
         with parts(chosen.keep or folder / "project", chosen.minutes, chosen.seed) as running:
-            running.say(f"soaking for {chosen.minutes:g} minutes in {running.root}")
+            running.say(f"soaking for {chosen.minutes:g} minutes in {running.ui.root}")
             soak(running, chosen.minutes, chosen.seed)
             running.say("nothing comes any more")
             left = rest(running, chosen.patience * 60)
