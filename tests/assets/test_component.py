@@ -90,10 +90,12 @@ def test_scaffold_check_and_list_in_a_fresh_project(fresh: Fresh) -> None:
         assert "Warning" not in checked.stdout + checked.stderr
     found = json.loads(fresh.dg("list", "defs", "--json").stdout)
     assert {each["asset_key"]: each["group_name"] for each in found["assets"]} == {
+        "context/teams": "support",
         "example/quarantine": "support",
         "example/transformed": "support",
         "file/data/out/routed.csv": "support",
         "file/data/tickets.csv": "support",
+        "prompts/route_ticket": "support",
     }
     assert [each["name"] for each in found["jobs"]] == ["example"]
 

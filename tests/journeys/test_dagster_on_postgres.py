@@ -60,7 +60,11 @@ def start(on_postgres: Project, tmp_path: Path) -> Iterator[Callable[..., None]]
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
     for process in running:
-        process.wait(60)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def test_a_webserver_and_two_daemons_share_what_loom_run_materialized(
