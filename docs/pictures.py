@@ -135,8 +135,8 @@ def quarantine(pages: Pages) -> None:
 
 
 def many_pipelines(pages: Pages) -> None:
-    pages.everything()
-    expect(pages.page.get_by_text("p199").first).to_be_visible()
+    pages.everything('kind:"loom"')
+    expect(pages.page.get_by_text("p199", exact=True).first).to_be_visible()
     take(pages, "many-pipelines")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page, expect
 
@@ -25,9 +26,10 @@ class Pages:
         self.page.goto(f"{self.ui.url}/locations/{self.ui.location}/asset-groups/{pipeline}")
         expect(self.page.get_by_role("button", name="Materialize all")).to_be_enabled()
 
-    def everything(self) -> None:
-        """The graph of all assets."""
-        self.page.goto(f"{self.ui.url}/asset-groups/")
+    def everything(self, selection: str = "") -> None:
+        """The graph of all assets, or of a selection as one types it there."""
+        chosen = f"~{quote(selection)}" if selection else ""
+        self.page.goto(f"{self.ui.url}/asset-groups{chosen}/")
         expect(self.page.get_by_role("button", name=re.compile("Materialize all"))).to_be_enabled()
 
     def materialize_all(self) -> str:
