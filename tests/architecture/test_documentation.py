@@ -78,10 +78,10 @@ def test_every_link_leads_somewhere():
 
 
 def test_the_pipeline_in_the_readme_loads(tmp_path):
-    [example] = blocks(ROOT / "README.md", "yaml")
+    example = "".join(blocks(ROOT / "README.md", "yaml"))  # the second one is what may be added to the first
     for folder in ("prompts", "context", "data"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("out"))
-    (tmp_path / "pyproject.toml").write_text("[tool.loom]\n", encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text('[tool.loom.channels.data]\ntype = "slack"\n', encoding="utf-8")
     path = tmp_path / "pipelines" / "customer_sentiment.yaml"
     path.parent.mkdir()
     path.write_text(example, encoding="utf-8")
@@ -90,6 +90,7 @@ def test_the_pipeline_in_the_readme_loads(tmp_path):
 
     assert [str(problem) for problem in project.problems] == []
     spec = project.pipeline("customer_sentiment").spec
+    assert spec.trigger is not None and spec.monitoring.alerts
     assert spec.evaluate.batch_threshold == 0.9
     assert [e.name for e in spec.evaluate.evaluators] == ["agrees_with_label", "quality_criteria"]
 
