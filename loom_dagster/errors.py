@@ -44,11 +44,13 @@ class LoomError(Exception):
     ``kind`` is a short stable word (``timeout``, ``refused``) that is kept with a quarantined
     record and can be filtered on. ``answers`` are the paid ones that were had before it.
     ``maybe_paid``: the provider got the request and may charge for it, though no answer came.
+    ``told``: people are alerted of it.
     """
 
     kind: str = "error"
     answers: tuple[Any, ...] = ()
     maybe_paid: bool = False
+    told: bool = False
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from loom_dagster.errors import LoomError
+from loom_dagster.errors import LoomError, Misconfigured
 
 if TYPE_CHECKING:
     from loom_dagster.alerts import Delivered
@@ -35,21 +35,38 @@ class Home(Protocol):
 
 @contextlib.contextmanager
 def alerting(
-    home: Home, name: str, check: str, *, partition: str = "", trial: bool = False, by: str | None = None
+    home: Home,
+    name: str,
+    check: str,
+    *,
+    partition: str = "",
+    trial: bool = False,
+    by: str | None = None,
+    of: str | None = None,
+    once: bool = False,
 ) -> Iterator[None]:
-    """What ends in an error in here is told as ``check``. A run that would go on is told of once; one that finds
-    another going on, and a trial, not at all."""
+    """What ends in an error in here is told as ``check``, unless it is told already. ``of``: the run that it is about,
+    if it has ended. ``once``: see Fault. A run that would go on is told of once; one that finds another going on, and a trial, not at all."""
     try:
         yield
     except LoomError as error:
-        if not trial and error.kind not in ("lease", "ledger") and name in home.project.names:
-            going_on = home.ledger.open_run(name, partition)
-            run_id = going_on.run_id if going_on else by or f"{home.clock.now():%Y%m%dT%H%M%S}"
-            facts = {"summary": error.sentence()}
+        silent = trial or error.told or error.kind in ("lease", "ledger") or name not in home.project.names
+        if not silent:
             # the error itself goes before one of telling it
             with contextlib.suppress(LoomError):
-                tell_fault(home, name, check, run_id, facts, partition=partition, by=by)
+                going_on = None if of else home.ledger.open_run(name, partition)
+                run_id = of or (going_on.run_id if going_on else by or f"{home.clock.now():%Y%m%dT%H%M%S}")
+                facts = {"summary": _words(error)}
+                tell_fault(home, name, check, run_id, facts, partition=partition, by=by, once=once)
+                error.told = True
         raise
+
+
+def _words(error: LoomError) -> str:
+    """With the first of several things that are wrong."""
+    found = error.problems if isinstance(error, Misconfigured) else ()
+    wrong = [str(problem) for problem in found if problem.level == "error"]
+    return f"{error.what}: {wrong[0]}" if wrong else error.sentence()
 
 
 def tell_fault(
@@ -61,13 +78,14 @@ def tell_fault(
     *,
     partition: str = "",
     by: str | None = None,
+    once: bool = False,
 ) -> None:
     """Write an alert, once for a run, for the channels that it is for. ``by``: the run of Dagster, if there is one."""
     from loom_dagster.alerts import channels_for
     from loom_dagster.ledger import Fault, Findings
 
     channels = channels_for(home.settings, spec_of(home, name), check)
-    fault = Fault(check=check, run_id=run_id, facts=facts, channels=channels, dagster_run_id=by)
+    fault = Fault(check=check, run_id=run_id, facts=facts, channels=channels, dagster_run_id=by, once=once)
     home.ledger.outbox.tell(name, partition, Findings(failed=[fault]), run_id=run_id, dagster_run_id=by)
 
 

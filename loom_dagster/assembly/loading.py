@@ -88,7 +88,8 @@ def _loaded(
             fingerprint=snapshot.fingerprint,
             partition=snapshot.partition,
         )
-        ledger.loaded(spec.name, snapshot.id, refused=[_entry(row) for row in loaded.refused])
+        entries = [_entry(row) for row in loaded.refused]
+        ledger.loaded(spec.name, snapshot.id, refused=entries, nothing=bool(entries) and not loaded.rows)
         rows += loaded.rows
         refused += loaded.refused
         notes += [note for note in loaded.notes if note not in notes]

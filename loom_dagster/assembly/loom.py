@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loom_dagster.assembly.alerting import alerting, deliver_alerts
+from loom_dagster.assembly.alerting import alerting, deliver_alerts, tell_fault
 from loom_dagster.assembly.state import State
 from loom_dagster.errors import LoomError
 from loom_dagster.events import Listener, ignore
@@ -112,8 +112,12 @@ class Loom(State):
     ) -> Consumed:
         """Consume the pipeline's stream until ``stop``, batch by batch."""
         from loom_dagster.assembly.streaming import stream
+        from loom_dagster.spec import is_stream
 
-        with self.scratch() as scratch, self.materials() as materials:
+        file = self.project.files.get(name)
+        mistaken = file is not None and not is_stream(file.spec.extract.source)
+        told = alerting(self, name, "run_failed", trial=mistaken, once=True)
+        with told, self.scratch() as scratch, self.materials() as materials:
             return stream(
                 self.prepared(name, None, scratch),
                 materials,
@@ -133,6 +137,7 @@ class Loom(State):
         only: Snapshot | None = None,
         *,
         partition: str = "",
+        dagster_run_id: str | None = None,
     ) -> LoadResult:
         """Load what is released (``only``: that), whichever run it came from. Loading twice changes nothing."""
         from loom_dagster.assembly.loading import load_released
@@ -141,11 +146,28 @@ class Loom(State):
         if only is None:
             partition = chosen_partition(self.spec(name), partition, self.clock.now())
         trial = options is not None and options.trial
-        with alerting(self, name, "load_failed", partition=partition, trial=trial):
+        batch = only or self.releases.released(name, partition)
+        told = alerting(
+            self,
+            name,
+            "load_failed",
+            partition=partition,
+            trial=trial,
+            by=dagster_run_id,
+            of=batch and batch.id,
+        )
+        with told:
             result = load_released(
                 self.project.pipeline(name), self.settings, self.ledger, self.releases,
                 partition=partition, trial=trial, only=only,
             )  # fmt: skip
+            if result.loaded and result.refused and not result.rows:
+                facts = {
+                    "summary": f"all {result.refused:,} rows were refused by the destination: {result.reason}"
+                }
+                tell_fault(
+                    self, name, "load_failed", result.snapshot, facts, partition=partition, by=dagster_run_id
+                )
         if result.loaded:
             self.publish_quarantine(name)
         return result

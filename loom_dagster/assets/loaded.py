@@ -45,7 +45,7 @@ def loaded_asset(lane: Lane, spec: dg.AssetSpec, *, runs: "Runs", journal: Journ
             if released is None:
                 raise _nothing(lane.name, key, newest.verdict_reason if newest else None)
             try:
-                result = runs.load(lane.name, options, **of(key))
+                result = runs.load(lane.name, options, **of(key), dagster_run_id=context.run.run_id)
             except LoomError as error:
                 journal.errors[lane.name] = error
                 raise failure_of_error(error) from error

@@ -9,9 +9,9 @@ import dagster as dg
 from loom_dagster.assets.graph import Node
 from loom_dagster.partitions import Calendar, Listed, Partitioning
 
-__all__ = ["asked_keys", "mapping_of", "partitioning_of", "partitions_definition"]
+__all__ = ["PARTITION", "RANGE_START", "asked_keys", "mapping_of", "partitioning_of", "partitions_definition"]
 
-_ONE, _FROM, _TO = (
+PARTITION, RANGE_START, _RANGE_END = (
     "dagster/partition",
     "dagster/asset_partition_range_start",
     "dagster/asset_partition_range_end",
@@ -49,8 +49,10 @@ def asked_keys(definition: dg.PartitionsDefinition[str] | None, tags: Mapping[st
     nothing."""
     if definition is None:
         return [""]
-    if _ONE in tags:
-        return [tags[_ONE]]
-    if _FROM in tags:
-        return definition.get_partition_keys_in_range(dg.PartitionKeyRange(tags[_FROM], tags[_TO]))
+    if PARTITION in tags:
+        return [tags[PARTITION]]
+    if RANGE_START in tags:
+        return definition.get_partition_keys_in_range(
+            dg.PartitionKeyRange(tags[RANGE_START], tags[_RANGE_END])
+        )
     return []

@@ -47,7 +47,14 @@ class Runs(Protocol):
         dagster_run_id: str | None = None,
     ) -> Outcome: ...
 
-    def load(self, name: str, options: RunOptions | None = None, *, partition: str = "") -> LoadResult: ...
+    def load(
+        self,
+        name: str,
+        options: RunOptions | None = None,
+        *,
+        partition: str = "",
+        dagster_run_id: str | None = None,
+    ) -> LoadResult: ...
 
     def verdict(self, name: str, partition: str = "") -> Snapshot | None: ...
 

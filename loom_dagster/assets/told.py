@@ -6,8 +6,8 @@ What loom knows it has told itself, when it knew; here it is told again under th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ import dagster as dg
 from loom_dagster.alerts import channels_for
 from loom_dagster.assets.gate import checks_of
 from loom_dagster.assets.options import OPTIONS_KEY, LoomOptions
-from loom_dagster.assets.translator import GATE, LoomTranslator
+from loom_dagster.assets.partitions import PARTITION, RANGE_START, partitioning_of
+from loom_dagster.assets.translator import LoomTranslator
 from loom_dagster.ledger import Fault, Findings
 
 if TYPE_CHECKING:
@@ -41,21 +42,18 @@ class Teller:
 
     runs: Runs
     pipelines: Mapping[dg.AssetKey, str]
-    checks: Mapping[tuple[dg.AssetKey, str], str]
+    ours: Collection[tuple[dg.AssetKey, str]]
     lanes: Sequence[Lane] = field(default=())
 
     @classmethod
     def of(cls, graph: Graph, runs: Runs, translator: LoomTranslator) -> Teller:
-        """``checks``: ours, by asset and Dagster's name, as loom calls them."""
-        pipelines, checks = {}, {}
+        """``ours``: the checks that the runs themselves tell of."""
+        pipelines, ours = {}, set()
         for lane in graph.lanes:
             for node in (lane.transformed, lane.quarantine, lane.loaded):
                 pipelines[translator.key(node)] = lane.name
-            for check in checks_of(lane):
-                checks[translator.key(lane.transformed), check.name] = (
-                    GATE if check.name == GATE else check.evaluator or check.name
-                )
-        return cls(runs, pipelines, checks, graph.lanes)
+            ours |= {(translator.key(lane.transformed), check.name) for check in checks_of(lane)}
+        return cls(runs, pipelines, ours, graph.lanes)
 
     def run(self, record: dg.RunRecord, entries: Sequence[dg.EventLogEntry]) -> None:
         """A run that is over, with its events of ``KINDS``."""
@@ -70,31 +68,21 @@ class Teller:
                     blocked.add(self.pipelines[found.asset_key])
         if run.status is dg.DagsterRunStatus.FAILURE:
             ended = _moment(record.end_time or record.update_timestamp.timestamp())
-            for pipeline, check, words in self._failures(run, entries, blocked):
-                self._failed(pipeline, check, words, run, ended)
+            for failure in self._failures(run, entries, blocked):
+                self._failed(failure, run, ended)
 
     def check(self, found: dg.AssetCheckEvaluation, at: datetime, run: dg.DagsterRun | None) -> None:
         """A check that was evaluated, in a run or without one."""
         pipeline = self.pipelines.get(found.asset_key)
-        if pipeline is None:
-            return
-        ours = self.checks.get((found.asset_key, found.check_name))
+        if pipeline is None or (found.asset_key, found.check_name) in self.ours:
+            return  # what became of a batch was told with it
         by = run.run_id if run else None
-        partition = found.partition or (run.tags.get("dagster/partition", "") if run else "")
-        values: dict[str, Any] = {name: value.value for name, value in found.metadata.items()}
-        if ours is not None and (found.passed or values.get("released") or "snapshot" not in values):
-            return  # loom itself has told what became of it
-        name = ours or found.check_name
-        run_id = str(values["snapshot"]) if ours else by or f"at {at.isoformat()}"
+        partition = found.partition or (self._partition(pipeline, run) if run else "")
+        name, run_id = found.check_name, by or f"at {at.isoformat()}"
         if found.passed:
             findings = Findings(passed=[name])
         else:
             facts = {"summary": (found.description or "the check failed")[:_SUMMARY]}
-            facts |= {
-                n: values[k]
-                for n, k in (("value", "pass_rate"), ("threshold", "threshold"))
-                if ours and k in values
-            }
             findings = Findings(failed=[self._fault(pipeline, name, run_id, facts, by)])
         self.runs.ledger.outbox.tell(
             pipeline, partition, findings, run_id=run_id, dagster_run_id=by, recovered="passed", at=at
@@ -102,8 +90,8 @@ class Teller:
 
     def _failures(
         self, run: dg.DagsterRun, entries: Sequence[dg.EventLogEntry], blocked: set[str]
-    ) -> Iterator[tuple[str, str, str]]:
-        """Pipeline, check and reason of what failed. A step of checks that failed because one of them did is no news;
+    ) -> Iterator[_Failure]:
+        """What failed. A step of checks that failed because one of them did is no news;
         without a step that failed, everything that was to be made and is not has failed."""
         steps = [e for e in entries if e.dagster_event and e.dagster_event.is_step_failure]
         for entry in steps:
@@ -114,20 +102,22 @@ class Teller:
                     continue
                 if step in {f"{lane.identifier}__{part}" for part in ("run", "checks", "load")}:
                     check = "load_failed" if step.endswith("__load") else "run_failed"
-                    yield lane.name, check, _reason(event)
+                    yield _Failure(lane.name, check, _reason(event), foreseen=_foreseen(event))
         if steps:
             return
         planned = _keys(entries, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
         made = _keys(entries, dg.DagsterEventType.ASSET_MATERIALIZATION)
         missing = (planned | set(run.asset_selection or ())) - made
         for pipeline in sorted({self.pipelines[key] for key in missing if key in self.pipelines}):
-            yield pipeline, "run_failed", "the run died, or could not be started"
+            yield _Failure(pipeline, "run_failed", "the run died, or could not be started")
 
-    def _failed(self, pipeline: str, check: str, words: str, run: dg.DagsterRun, at: datetime) -> None:
-        outbox, partition = self.runs.ledger.outbox, run.tags.get("dagster/partition", "")
-        if outbox.explained(pipeline, run.run_id):
+    def _failed(self, failure: _Failure, run: dg.DagsterRun, at: datetime) -> None:
+        pipeline, check = failure.pipeline, failure.check
+        outbox, partition = self.runs.ledger.outbox, self._partition(pipeline, run)
+        if outbox.explained(pipeline, run.run_id, () if failure.foreseen else (check, "run_deferred")):
             return
-        fault = self._fault(pipeline, check, run.run_id, {"summary": words}, run.run_id)
+        fault = self._fault(pipeline, check, run.run_id, {"summary": failure.words}, run.run_id)
+        fault = replace(fault, once=failure.foreseen)  # told of its batch, perhaps in a run before this one
         outbox.tell(pipeline, partition, Findings(failed=[fault]), run_id=run.run_id, at=at)
         # told late: what ended well since then has recovered from it
         for later in self.runs.ledger.runs(pipeline):
@@ -136,12 +126,33 @@ class Teller:
                     outbox.tell(pipeline, partition, Findings(passed=[check]), run_id=later.run_id)
                 return
 
+    def _partition(self, pipeline: str, run: dg.DagsterRun) -> str:
+        """The partition that a run was of; of a range the one that had not ended, or the first."""
+        lane = next(lane for lane in self.lanes if lane.name == pipeline)
+        if partitioning_of(lane.transformed) is None:
+            return ""
+        if PARTITION in run.tags:
+            return run.tags[PARTITION]
+        begun = [r for r in self.runs.ledger.runs(pipeline) if r.dagster_run_id == run.run_id]
+        going_on = [r.partition for r in begun if r.finished_at is None]
+        return going_on[0] if going_on else run.tags.get(RANGE_START, "")
+
     def _fault(
         self, pipeline: str, check: str, run_id: str, facts: Mapping[str, Any], by: str | None
     ) -> Fault:
         file = self.runs.project.files.get(pipeline)
         channels = channels_for(self.runs.settings, file.spec if file else None, check)
         return Fault(check=check, run_id=run_id, facts=facts, channels=channels, dagster_run_id=by)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """``foreseen``: our own code has said so, knowing what it told of the batch."""
+
+    pipeline: str
+    check: str
+    words: str
+    foreseen: bool = False
 
 
 def _evaluation(entry: dg.EventLogEntry) -> dg.AssetCheckEvaluation | None:
@@ -153,6 +164,10 @@ def _evaluation(entry: dg.EventLogEntry) -> dg.AssetCheckEvaluation | None:
 def _keys(entries: Sequence[dg.EventLogEntry], kind: dg.DagsterEventType) -> set[dg.AssetKey]:
     events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
     return {e.asset_key for e in events if e.event_type is kind and e.asset_key is not None}
+
+
+def _foreseen(event: dg.DagsterEvent) -> bool:
+    return event.step_failure_data.user_failure_data is not None
 
 
 def _reason(event: dg.DagsterEvent) -> str:

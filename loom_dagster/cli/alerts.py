@@ -20,9 +20,12 @@ from loom_dagster.errors import LoomError, Misconfigured
 
 if TYPE_CHECKING:
     from loom_dagster.assembly import Loom
+    from loom_dagster.channels import Channel
     from loom_dagster.ledger import AlertRow, ChannelRow, Delivery
 
 __all__ = ["app"]
+
+_LONGEST = timedelta(days=3650)
 
 app = typer.Typer(name="alerts", rich_markup_mode=None, invoke_without_command=True)
 
@@ -52,6 +55,8 @@ def list_(
     loom = open_loom(project)
     outbox = loom.ledger.outbox
     found = outbox.list(pipeline=name, only_open=only_open, limit=limit)
+    if name is not None and not found:
+        loom.watermark(name)  # raises for an unknown name, with the nearest one
     channels, mutes = outbox.deliveries.channels(), outbox.mutes()
     if as_json:
         alerts = [{**asdict(row), "deliveries": deliveries} for row, deliveries in found]
@@ -117,7 +122,10 @@ def mute(
 @app.command()
 def unmute(name: Pipeline, check: Check = "", project: ProjectDir = None, as_json: AsJson = False) -> int:
     """End a silence."""
-    was = open_loom(project).ledger.outbox.unmute(name, check)
+    loom = open_loom(project)
+    was = loom.ledger.outbox.unmute(name, check)
+    if not was:
+        loom.watermark(name)
     words = f"{name} is heard again" if was else f"{name}{f' {check}' if check else ''} was not muted"
     return _done(as_json, words, {"pipeline": name, "check": check, "unmuted": was})
 
@@ -135,6 +143,8 @@ def resend(
     loom = open_loom(project)
     alert_id = None if alert is None else _one(loom, alert).alert_id
     number = loom.ledger.outbox.resend(alert_id=alert_id, channel=channel)
+    if not number and channel is not None:
+        _known(loom, channel)
     return _done(
         as_json,
         f"{counted(number, 'delivery', 'deliveries')} queued; `loom alerts deliver` sends",
@@ -153,9 +163,7 @@ def try_(
     from loom_dagster.ledger import AlertRow
 
     loom = open_loom(project)
-    known = loom.settings.channels
-    if channel not in known:
-        raise Misconfigured(f"there is no channel `{channel}`", fix=f"known: {', '.join(sorted(known))}")
+    known = _known(loom, channel)
     now = loom.clock.now()
     row = AlertRow(
         alert_id=f"test{now:%H%M%S%f}",
@@ -170,7 +178,7 @@ def try_(
         facts={"summary": f"a test by {who()}; nothing is wrong"},
     )
     try:
-        send(known[channel], message_of(row, loom.settings.ui_url, now))
+        send(known, message_of(row, loom.settings.ui_url, now))
     except LoomError as error:
         if as_json:
             raise
@@ -196,7 +204,16 @@ def _duration(text: str) -> timedelta:
         found: timedelta = TypeAdapter(Duration).validate_python(text)
     except ValidationError as error:
         raise Misconfigured(f"`{text}` is not a duration", fix="a number and a unit: 30m, 2h, 1d") from error
+    if not timedelta(0) < found <= _LONGEST:
+        raise Misconfigured(f"--for {text} is no silence", fix="from a second to ten years: 30m, 2h, 1d")
     return found
+
+
+def _known(loom: Loom, channel: str) -> Channel:
+    known = loom.settings.channels
+    if channel not in known:
+        raise Misconfigured(f"there is no channel `{channel}`", fix=f"known: {', '.join(sorted(known))}")
+    return known[channel]
 
 
 def _row(terminal: Terminal, row: AlertRow, deliveries: Sequence[Delivery]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from loom_dagster.assembly import Loom
     from loom_dagster.partitions import Partitioning
 
-__all__ = ["Keys", "OneKey", "Range", "chosen_keys"]
+__all__ = ["Keys", "OneKey", "Range", "check_key", "chosen_keys"]
 
 Keys = Annotated[
     list[str] | None,
@@ -53,6 +53,14 @@ def chosen_keys(
             asked = [span]  # refused with the rest
         found[name] = [chosen_partition(spec, key, now) for key in dict.fromkeys(asked or [""])]
     return found
+
+
+def check_key(loom: Loom, name: str, key: str) -> None:
+    """Raises Misconfigured for a partition that is not there, and where one is missing. To be asked when nothing of it is
+    kept: what an earlier shape of the pipeline has left can still be dealt with."""
+    from loom_dagster.assembly.pieces import chosen_partition
+
+    chosen_partition(loom.spec(name), key, loom.clock.now())
 
 
 def _between(parts: Partitioning, span: str, now: datetime, *, of: str) -> Sequence[str]:

@@ -16,7 +16,7 @@ from loom_dagster.cli.exits import OK
 from loom_dagster.cli.figures import counted, moment
 from loom_dagster.cli.options import AsJson, ProjectDir, open_loom
 from loom_dagster.cli.output import as_plain, emit
-from loom_dagster.cli.partitions import OneKey
+from loom_dagster.cli.partitions import OneKey, check_key
 from loom_dagster.cli.terminal import Terminal
 from loom_dagster.errors import Misconfigured
 from loom_dagster.settings import RunOptions
@@ -52,11 +52,11 @@ def list_entries(
     as_json: AsJson = False,
 ) -> int:
     """List the records in quarantine, newest run first."""
-    entries = [
-        e
-        for e in open_loom(project).quarantine(name, resolved=everything, partition=partition or None)
-        if (stage is None or e.stage == stage) and (kind is None or e.kind == kind)
-    ]
+    loom = open_loom(project)
+    kept = loom.quarantine(name, resolved=everything, partition=partition or None)
+    if partition and not kept:
+        check_key(loom, name, partition)
+    entries = [e for e in kept if (stage is None or e.stage == stage) and (kind is None or e.kind == kind)]
     if as_json:
         emit({"pipeline": name, "total": len(entries), "records": entries[:limit]})
     else:
@@ -235,6 +235,8 @@ def _known(loom: Loom, name: str, ids: Sequence[str], partition: str = "") -> di
 
     entries = {e.record_id: e for e in loom.quarantine(name, resolved=True, partition=partition or None)}
     unknown = [i for i in ids if i not in entries]
+    if partition and not entries:
+        check_key(loom, name, partition)
     if unknown:
         near = difflib.get_close_matches(unknown[0], entries, n=1)
         raise Misconfigured(

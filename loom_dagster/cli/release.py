@@ -12,7 +12,7 @@ import typer
 from loom_dagster.cli.exits import OK, error_document, exit_code_of, show_error
 from loom_dagster.cli.options import AsJson, ProjectDir, open_loom
 from loom_dagster.cli.output import emit
-from loom_dagster.cli.partitions import OneKey
+from loom_dagster.cli.partitions import OneKey, check_key
 from loom_dagster.cli.terminal import Terminal
 from loom_dagster.errors import LoomError, Misconfigured
 
@@ -65,11 +65,16 @@ def release(
 
 
 def held(loom: Loom, name: str, partition: str) -> tuple[str, str]:
-    """The pipeline and partition that are meant. Raises Misconfigured for a run that is not its newest one."""
+    """The pipeline and partition that are meant. Raises Misconfigured for those that are not there, and for a run that is
+    not its newest one."""
     run = None if name in loom.project.names else loom.ledger.run(name)
     if run is None:
-        loom.project.pipeline(name)
+        if loom.verdict(name, partition) is None:
+            check_key(loom, name, partition)
         return name, partition
+    if partition not in ("", run.partition):
+        of = f"of partition {run.partition}" if run.partition else "of no partition"
+        raise Misconfigured(f"run {run.run_id} of {run.pipeline} is {of}", fix="leave --partition out")
     newest = loom.ledger.latest_snapshot(run.pipeline, run.partition)
     if newest is None or newest.run_id != run.run_id:
         why = "it left no batch" if newest is None else f"{newest.run_id} came after it"

@@ -100,10 +100,13 @@ def run(
         params=parameters(param or []),
     )
     loom = open_loom(project)
+    for name in names or []:
+        if name in loom.project.broken:
+            loom.run(name, options)  # raises, and tells people that it cannot
     wanted = chosen(loom, names or [], everything)
     from loom_dagster.cli.progress import watching
 
-    ended = [_broken(loom, name) for name in wanted if name not in loom.project.files]
+    ended = [_broken(loom, name, options) for name in wanted if name not in loom.project.files]
     sound = [name for name in wanted if name in loom.project.files]
     keys = chosen_keys(loom, sound, partition or [], partitions, everything=everything)
     if sound:
@@ -183,10 +186,10 @@ def carry_out(
     return Ended(name=name, partition=partition, outcome=outcome)
 
 
-def _broken(loom: Loom, name: str) -> Ended:
+def _broken(loom: Loom, name: str, options: RunOptions) -> Ended:
     try:
-        loom.project.pipeline(name)
-    except Misconfigured as error:
+        loom.run(name, options)
+    except LoomError as error:
         return Ended(name=name, error=error)
     return Ended(name=name)
 

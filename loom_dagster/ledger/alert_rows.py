@@ -29,6 +29,7 @@ class Fault:
     """One thing wrong with one run: told once per (pipeline, partition, ``check``, ``run_id``), to ``channels``.
 
     ``facts`` is what a message is made of: summary, value, threshold, worst, cost, counts. Never what a record holds.
+    ``once``: nothing new while an earlier alert of the same check is open.
     """
 
     check: str
@@ -36,6 +37,7 @@ class Fault:
     facts: Mapping[str, Any] = field(default_factory=dict)
     channels: Sequence[str] = ()
     dagster_run_id: str | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,6 @@ def incident_of(pipeline: str, partition: str, check: str) -> str:
     return digest("incident:1", pipeline, partition, check).hex()[:16]
 
 
-def alert_id_of(incident: str, event: Event, run_id: str) -> str:
-    """Made of what happened, so that whoever tells of it says the same."""
-    return digest("alert:1", incident, event, run_id).hex()[:12]
+def alert_id_of(incident: str, event: Event, run_id: str, again: int = 0) -> str:
+    """Made of what happened, so that whoever tells of it says the same. ``again``: how often it was over in between."""
+    return digest("alert:1", incident, event, run_id, *([str(again)] if again else [])).hex()[:12]

@@ -5,11 +5,11 @@ The functions work within a transaction of the caller, so that a run and its ale
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, false, func, insert, or_, select, update
 
 from loom_dagster.ledger.alert_rows import (
     AlertRow,
@@ -55,7 +55,7 @@ def tell(
 ) -> list[str]:
     """Write what is said of the checks of a pipeline and partition (``slot``); ``recovered``: why those that
     passed did. ``past``: what passed then says nothing of what failed since. Gives the ids of the alerts that are new."""
-    told = [_keep(connection, slot, "failed", fault, now) for fault in findings.failed]
+    told = [_fail(connection, slot, fault, now, past=past) for fault in findings.failed]
     for check in sorted(set(findings.passed)):
         word = Fault(check=check, run_id=run_id, dagster_run_id=dagster_run_id, facts={"summary": recovered})
         told.append(_recover(connection, slot, word, now, past=past))
@@ -82,13 +82,7 @@ def _recover(
     connection: Connection, slot: tuple[str, str], word: Fault, now: datetime, *, past: bool
 ) -> str | None:
     """Close what is open of a check, and tell so those that were told of it."""
-    still_open = [
-        alerts.c.pipeline == slot[0],
-        alerts.c.partition == slot[1],
-        alerts.c.incident == incident_of(*slot, word.check),
-        alerts.c.event == "failed",
-        alerts.c.resolved_at.is_(None),
-    ]
+    still_open = _still_open(slot, word.check)
     if past:
         still_open.append(alerts.c.created_at <= now)
     rows = connection.execute(select(alerts.c.alert_id, alerts.c.created_at).where(*still_open)).all()
@@ -102,15 +96,54 @@ def _recover(
     return _keep(connection, slot, "recovered", replace(word, channels=channels), at)
 
 
-def _keep(
-    connection: Connection, slot: tuple[str, str], event: Event, fault: Fault, now: datetime
+def _fail(
+    connection: Connection, slot: tuple[str, str], fault: Fault, now: datetime, *, past: bool
 ) -> str | None:
-    """Keep an alert and queue it for its channels; gives its id, or None when it is known already."""
+    """Keep an alert that is news. A run that goes on may fail again by what had passed in between; what is read
+    of the ``past`` may be read twice."""
+    known = alerts.c.run_id == fault.run_id
+    if not past:
+        known = and_(known, alerts.c.resolved_at.is_(None))
+    if fault.once:
+        known = or_(
+            known, and_(alerts.c.resolved_at.is_(None), ~_silenced(connection, slot[0], fault.check, now))
+        )
+    query = select(alerts.c.alert_id).where(*_of_check(slot, fault.check), known)
+    if connection.execute(query.limit(1)).first():
+        return None
+    return _keep(connection, slot, "failed", fault, now)
+
+
+def _silenced(connection: Connection, pipeline: str, check: str, now: datetime) -> ColumnElement[bool]:
+    """Whether an alert was made while its pipeline was muted, which it is no more."""
+    if _muted(connection, pipeline, check, now):
+        return false()
+    mine = select(alert_deliveries.c.alert_id).where(
+        alert_deliveries.c.alert_id == alerts.c.alert_id, alert_deliveries.c.state == "muted"
+    )
+    return mine.exists()
+
+
+def _still_open(slot: tuple[str, str], check: str) -> list[ColumnElement[bool]]:
+    return [*_of_check(slot, check), alerts.c.resolved_at.is_(None)]
+
+
+def _of_check(slot: tuple[str, str], check: str) -> list[ColumnElement[bool]]:
+    return [
+        alerts.c.pipeline == slot[0],
+        alerts.c.partition == slot[1],
+        alerts.c.incident == incident_of(*slot, check),
+        alerts.c.event == "failed",
+    ]
+
+
+def _keep(connection: Connection, slot: tuple[str, str], event: Event, fault: Fault, now: datetime) -> str:
+    """Keep an alert and queue it for its channels; gives its id."""
     pipeline, partition = slot
     incident = incident_of(pipeline, partition, fault.check)
-    alert_id = alert_id_of(incident, event, fault.run_id)
-    if connection.execute(select(alerts.c.alert_id).where(alerts.c.alert_id == alert_id)).first():
-        return None
+    same = (alerts.c.incident == incident, alerts.c.event == event, alerts.c.run_id == fault.run_id)
+    again = connection.scalar(select(func.count()).select_from(alerts).where(*same)) or 0
+    alert_id = alert_id_of(incident, event, fault.run_id, again)
     connection.execute(
         insert(alerts).values(
             alert_id=alert_id,
@@ -156,11 +189,14 @@ def _muted(connection: Connection, pipeline: str, check: str, now: datetime) -> 
     return connection.execute(query).first() is not None
 
 
-def explained(connection: Connection, pipeline: str, dagster_run_id: str) -> bool:
-    """Whether something is told already of what went wrong with a pipeline in a run of Dagster."""
+def explained(connection: Connection, pipeline: str, dagster_run_id: str, checks: Collection[str]) -> bool:
+    """Whether something (of ``checks``, if there are any) is told already of what went wrong with a pipeline in a run of
+    Dagster."""
     query = select(alerts.c.alert_id).where(
         alerts.c.pipeline == pipeline, alerts.c.dagster_run_id == dagster_run_id, alerts.c.event == "failed"
     )
+    if checks:
+        query = query.where(alerts.c.check_name.in_(checks))
     return connection.execute(query.limit(1)).first() is not None
 
 

@@ -243,8 +243,11 @@ class Ledger:
 
     # --- sources: `watermarks` and `takings`
 
-    def loaded(self, pipeline: str, run_id: str, *, refused: Sequence[IndexRow] = ()) -> None:
-        """The snapshot of a run is in its destination, but for ``refused`` rows: its watermark counts."""
+    def loaded(
+        self, pipeline: str, run_id: str, *, refused: Sequence[IndexRow] = (), nothing: bool = False
+    ) -> None:
+        """The snapshot of a run is in its destination, but for ``refused`` rows (``nothing``: these are all): its
+        watermark counts."""
         now = self._clock.now()
 
         def work(connection: Connection) -> None:
@@ -253,7 +256,8 @@ class Ledger:
             quarantine.settle_loads(*slot, run_id, {r.record_id for r in refused}, now)
             quarantine.index(*slot, run_id, refused, now=now)
             advance(connection, row, now)
-            alerts.tell_of_load(connection, run_id, now)
+            if not nothing:
+                alerts.tell_of_load(connection, run_id, now)
 
         self._database.write(work)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -54,8 +54,8 @@ class Outbox:
             )
         )
 
-    def explained(self, pipeline: str, dagster_run_id: str) -> bool:
-        return self._database.read(lambda c: alerts.explained(c, pipeline, dagster_run_id))
+    def explained(self, pipeline: str, dagster_run_id: str, checks: Collection[str] = ()) -> bool:
+        return self._database.read(lambda c: alerts.explained(c, pipeline, dagster_run_id, checks))
 
     def position(self, feed: str) -> Any:
         """How far a feed of events was read; None before the first time."""

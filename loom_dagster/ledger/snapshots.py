@@ -77,8 +77,9 @@ def release(
     connection.execute(
         update(runs).where(runs.c.run_id == held.run_id, runs.c.status.in_(OPEN)).values(status="held")
     )
-    passed, said = Findings(passed=["quality_gate"]), f"released by {who}: {why}"
-    tell_of_run(connection, held.run_id, passed, recovered=said, now=now)
+    held_by = [m["name"] for m in held.outcome.get("monitors", ()) if m["blocking"] and not m["passed"]]
+    over, said = Findings(passed=["quality_gate", "run_deferred", *held_by]), f"released by {who}: {why}"
+    tell_of_run(connection, held.run_id, over, recovered=said, now=now)
     return _rows(connection, snapshots.c.run_id == held.run_id)[0]
 
 

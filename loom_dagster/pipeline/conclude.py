@@ -45,11 +45,12 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
     counts = tally.counts if written is None else _counted(tally.counts, written, plan.base)
     numbers = _numbers(plan, counts, ended)
     monitors = () if written is None else watch(plan, handle, numbers, ledger)
-    verdict = (
+    gate = (
         Verdict(passed=False, reason="the run was interrupted; the next start continues it")
         if written is None
-        else held_by(batch_verdict(counts, plan.evaluate), monitors)
+        else batch_verdict(counts, plan.evaluate)
     )
+    verdict = held_by(gate, monitors)
     status = _status(counts, verdict, interrupted=written is None)
     held = any(m.holds for m in monitors)
     released = written is not None and not held and _released(plan, counts, verdict, status, ledger)
@@ -95,7 +96,7 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         passed=_PassedIds(written.transformed) if written is not None and waiting else (),
         saw_everything=plan.whole and not (plan.trial or counts.deferred or plan.base or plan.increment),
         budget_used_up=isinstance(ended.stopped_by, OverBudget) and ended.stopped_by.budget == "run",
-        findings=findings_of(plan, outcome),
+        findings=findings_of(plan, outcome, gate),
     )
     return outcome
 

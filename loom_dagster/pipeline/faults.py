@@ -15,8 +15,9 @@ import orjson
 import pyarrow.parquet as pq
 
 from loom_dagster.ledger import Fault, Findings
-from loom_dagster.pipeline.outcome import Outcome
+from loom_dagster.pipeline.outcome import Outcome, Verdict
 from loom_dagster.pipeline.plan import Plan
+from loom_dagster.pipeline.watch import looks_at
 from loom_dagster.release import reaches
 
 __all__ = ["findings_of"]
@@ -25,23 +26,43 @@ _AT_ONCE = 4096  # rows of a table in memory
 _WORST = 3
 
 
-def findings_of(plan: Plan, outcome: Outcome) -> Findings | None:
-    """None for a run that says nothing of its checks."""
+def findings_of(plan: Plan, outcome: Outcome, gate: Verdict) -> Findings | None:
+    """``gate``: the verdict without that of monitors. None for a run that says nothing of its checks.
+
+    A batch that only a monitor holds is told as the monitor's alert, to those too who want to hear of the gate.
+    """
     if plan.trial or outcome.status == "interrupted":
         return None
-    checks = {**_of_the_run(outcome), **_of_monitors(outcome)}
+    checks = {**_of_the_run(outcome), **_of_monitors(plan, outcome)}
     if outcome.counts.extracted and outcome.status in ("succeeded", "held"):
-        checks |= {"quality_gate": _of_the_gate(outcome), **_of_evaluators(plan, outcome)}
+        others = _of_evaluators(plan, outcome)
+        if not (gate.passed and outcome.status == "held"):
+            others = {**others, "quality_gate": _of_the_gate(outcome, gate) or others.get("quality_gate")}
+        # an evaluator may have the name of a monitor
+        checks |= {check: checks.get(check) or facts for check, facts in others.items()}
     failed = {check: facts for check, facts in checks.items() if facts is not None}
     if failed:
         common = _common(outcome)
         failed = {check: {**common, **facts} for check, facts in failed.items()}
     return Findings(
-        failed=[
-            Fault(check=check, run_id=outcome.run_id, facts=facts, channels=plan.tells(check))
-            for check, facts in failed.items()
-        ],
+        failed=[_fault(plan, outcome, gate, check, facts) for check, facts in failed.items()],
         passed=[check for check in checks if check not in failed],
+    )
+
+
+def _fault(plan: Plan, outcome: Outcome, gate: Verdict, check: str, facts: Mapping[str, Any]) -> Fault:
+    holds = (
+        outcome.status == "held"
+        and gate.passed
+        and any(m.holds and m.name == check for m in outcome.monitors)
+    )
+    channels = [*plan.tells(check), *(plan.tells("quality_gate") if holds else ())]
+    return Fault(
+        check=check,
+        run_id=outcome.run_id,
+        facts=facts,
+        channels=tuple(dict.fromkeys(channels)),
+        once=plan.of_stream or not looks_at(plan, check),
     )
 
 
@@ -59,12 +80,11 @@ def _of_the_run(outcome: Outcome) -> dict[str, Mapping[str, Any] | None]:
     return {"run_failed": failed, "run_deferred": deferred}
 
 
-def _of_the_gate(outcome: Outcome) -> Mapping[str, Any] | None:
-    verdict = outcome.verdict
-    if verdict.passed:
+def _of_the_gate(outcome: Outcome, gate: Verdict) -> Mapping[str, Any] | None:
+    if gate.passed:
         return None
-    words = verdict.reason if outcome.released else f"held, and not loaded: {verdict.reason}"
-    return {"summary": words, "value": verdict.pass_rate, "threshold": verdict.threshold}
+    words = gate.reason if outcome.released else f"held, and not loaded: {gate.reason}"
+    return {"summary": words, "value": gate.pass_rate, "threshold": gate.threshold}
 
 
 def _of_evaluators(plan: Plan, outcome: Outcome) -> dict[str, Mapping[str, Any] | None]:
@@ -85,10 +105,12 @@ def _of_evaluators(plan: Plan, outcome: Outcome) -> dict[str, Mapping[str, Any] 
     return found
 
 
-def _of_monitors(outcome: Outcome) -> dict[str, Mapping[str, Any] | None]:
+def _of_monitors(plan: Plan, outcome: Outcome) -> dict[str, Mapping[str, Any] | None]:
+    """What was not looked at anew has not passed; what it holds is held all the same."""
     return {
         m.name: None if m.passed else {"summary": m.reason, "value": m.value, "threshold": m.threshold}
-        for m in getattr(outcome, "monitors", ())
+        for m in outcome.monitors
+        if looks_at(plan, m.name) or m.holds
     }
 
 

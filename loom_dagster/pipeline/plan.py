@@ -91,6 +91,11 @@ class Plan:
     skips: bool = False
 
     @property
+    def of_stream(self) -> bool:
+        """Whether this is one of many small batches."""
+        return not self.whole
+
+    @property
     def evaluators(self) -> list[tuple[str, str, float]]:
         """Name, type and threshold of each."""
         return [(e.name, e.type, e.threshold) for e in self.evaluate.evaluators]

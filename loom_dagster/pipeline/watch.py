@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+from loom_dagster.channels import MONITORS
 from loom_dagster.ledger import Ledger, RunHandle
 from loom_dagster.monitors import HISTORY_WINDOW, Budget, Facts, MonitorResult, failed_metric, judge
 from loom_dagster.pipeline.outcome import Counts, ScoreSummary, Spending, Verdict
 from loom_dagster.pipeline.plan import Plan
 
-__all__ = ["Numbers", "counts_as_mapping", "held_by", "watch"]
+__all__ = ["Numbers", "counts_as_mapping", "held_by", "looks_at", "watch"]
 
 _OF_SPENDING = ("cost_budget",)
 _OF_COUNTS = ("rejection_rate", "empty_input")
@@ -97,11 +98,17 @@ def watch(plan: Plan, handle: RunHandle, numbers: Numbers, ledger: Ledger) -> tu
     return tuple(results)
 
 
+def looks_at(plan: Plan, name: str) -> bool:
+    """Whether a monitor of this name, or anything else, is judged anew."""
+    if not plan.again or name not in MONITORS:
+        return True
+    return name in _OF_SPENDING or (plan.base is not None and name in _OF_COUNTS)
+
+
 def _again(plan: Plan, facts: Facts) -> Iterator[MonitorResult]:
-    only = _OF_SPENDING if plan.base is None else (*_OF_SPENDING, *_OF_COUNTS)
     before = {m["name"]: m for m in (() if plan.base is None else plan.base.monitors)}
     for result in judge(plan.monitoring, facts, ()):
-        if result.name in only:
+        if looks_at(plan, result.name):
             yield result
         elif result.name in before:
             known = before[result.name]

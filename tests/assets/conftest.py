@@ -186,7 +186,9 @@ class ScriptedLoom:
         self.snapshots.setdefault(outcome.pipeline, []).append(snapshot)
         return outcome
 
-    def load(self, name: str, options: RunOptions | None = None) -> LoadResult:
+    def load(
+        self, name: str, options: RunOptions | None = None, *, dagster_run_id: str | None = None
+    ) -> LoadResult:
         if self.load_raises is not None:
             raise self.load_raises
         snapshot = self.released(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from loom_dagster.assembly import Loom
 from loom_dagster.assets import build_definitions
 from tests.servers.inbox import Inbox, inbox
 
+LENIENT = """{quality_gate: any_pass, evaluators: [
+  {name: shape, type: regex, field: output, pattern: zzz}, {name: any, type: regex, field: output, pattern: .}]}"""
 ROWS = "id,text\n1,xx\n2,yy\n3,yy\n"
 
 
@@ -139,22 +142,40 @@ def test_checks_reported_without_a_run_are_told_once(desk, root, place, own_inst
     assert told(place) == [("failed", "reviews", "from_outside")] * 2
 
 
-def test_our_own_gate_is_told_by_its_batch_unless_that_is_released(desk, root, place, own_instance):
-    defs = build_definitions(root)
-    key = dg.AssetKey(["reviews", "transformed"])
-    for batch, released in (("old", True), ("new", False), ("new", False)):
-        own_instance.report_runless_asset_event(
-            dg.AssetCheckEvaluation(
-                asset_key=key,
-                check_name="quality_gate",
-                passed=False,
-                metadata={"snapshot": batch, "released": released, "pass_rate": 0.5, "threshold": 0.9},
-            )
-        )
+def test_a_run_that_crashes_after_it_told_of_its_batch_is_told_as_well(desk, root, place, own_instance):
+    class Broken(Loom):
+        def load(self, *args: Any, **options: Any) -> Any:
+            raise RuntimeError
+
+    desk.write("reviews", evaluate=LENIENT)
+    defs = build_definitions(root, open_loom=Broken.open)
+    run_with(desk, defs, own_instance)
     tick(defs, own_instance)
-    assert [(p.json["check"], p.json["run_id"], p.json["value"]) for p in place.took] == [
-        ("quality_gate", "new", 0.5)
-    ]
+    assert sorted(told(place)) == [("failed", "reviews", "load_failed"), ("failed", "reviews", "shape")]
+
+
+def test_a_load_that_fails_is_told_once_however_often_it_is_started(desk, root, place, own_instance):
+    desk.write("reviews", evaluate="{}")
+    defs = build_definitions(root)
+    assert run_with(desk, defs, own_instance).ok
+    shutil.rmtree(root / "data/out")
+    (root / "data/out").write_text("a file where a folder should be")
+    for _ in range(2):
+        assert not desk.run(defs, "file/data/out/reviews.parquet").ok
+        tick(defs, own_instance)
+    assert told(place) == [("failed", "reviews", "load_failed")]
+    (root / "data/out").unlink()
+    desk.run(defs, "file/data/out/reviews.parquet")
+    tick(defs, own_instance)
+    assert told(place)[1:] == [("recovered", "reviews", "load_failed")]
+
+
+def test_records_that_are_skipped_fail_their_check_and_tell_nobody(desk, root, place, own_instance):
+    desk.write("reviews", evaluate=LENIENT, load="  on_failure: skip\n")
+    defs = build_definitions(root)
+    assert not run_with(desk, defs, own_instance).checks["shape"].passed
+    tick(defs, own_instance)
+    assert told(place) == []
 
 
 def test_a_dead_channel_fails_the_tick_and_loses_nothing(desk, root, place, own_instance):
@@ -178,3 +199,22 @@ def test_a_trial_tells_nobody(desk, root, place, own_instance):
     desk.run(defs, options={"limit": 1})
     tick(defs, own_instance)
     assert told(place) == []
+
+
+def test_a_range_that_died_is_told_with_a_partition_that_can_recover(desk, root, place, own_instance):
+    days = "  partitions: {every: daily, start: 2026-01-01, end: 2026-01-04}\n"
+    desk.write(
+        "reviews", source="data/{{ partition }}.csv", destination="data/out/", extract=days, evaluate="{}"
+    )
+    for day in ("2026-01-01", "2026-01-02", "2026-01-03"):
+        (root / f"data/{day}.csv").write_text(ROWS)
+    defs = build_definitions(root)
+    tags = {f"dagster/asset_partition_range_{end}": f"2026-01-0{n}" for end, n in (("start", 2), ("end", 3))}
+    job = defs.get_repository_def().get_job("reviews")
+    run = own_instance.create_run_for_job(job, tags=tags)
+    own_instance.report_run_failed(run, "the process is gone")
+    tick(defs, own_instance)
+    assert [(p.json["check"], p.json["partition"]) for p in place.took] == [("run_failed", "2026-01-02")]
+    Loom.open(root).run("reviews", partition="2026-01-02")
+    tick(defs, own_instance)
+    assert (place.took[-1].json["event"], place.took[-1].json["partition"]) == ("recovered", "2026-01-02")

@@ -164,3 +164,106 @@ def test_no_secret_is_anywhere_in_the_project(reviews: Project, place: Inbox) ->
     for secret in ("url-secret", "sign-secret"):
         assert secret.encode() not in kept
         assert not any(secret in run.out + run.err for run in said)
+
+
+@pytest.fixture
+def daily(project: Project, place: Inbox) -> Project:
+    """Two days, of which each has one good and one bad record; more than a tenth rejected holds a day."""
+    channels = "[tool.loom.channels.ops]\ntype = 'webhook'\n[tool.loom.channels.desk]\ntype = 'webhook'\n"
+    project.write("pyproject.toml", f'[tool.loom]\nmodel = "offline/demo"\n{channels}')
+    for name in ("OPS", "DESK"):
+        project.environ |= {f"LOOM_CHANNEL_{name}": f"{place.url}/{name}", f"LOOM_CHANNEL_{name}_SECRET": "s"}
+    project.write("prompts/classify.txt", PROMPT)
+    for day in DAYS:
+        project.reviews({f"{day}-a": LABELS["a"], f"{day}-b": LABELS["b"]}, f"data/{day}.parquet")
+    watched(project, 0.1)
+    return project
+
+
+DAYS = ("2026-01-01", "2026-01-02")
+
+
+def watched(project: Project, most: float) -> None:
+    shape = {"name": "shape", "type": "contains", "field": "sentiment", "substrings": ["positive"]}
+    project.pipeline(
+        extract={
+            "source": "data/{{ partition }}.parquet",
+            "partitions": {"every": "daily", "start": DAYS[0], "end": "2026-01-03"},
+        },
+        evaluate={"evaluators": [shape]},
+        load={"destination": "out/"},
+        monitoring={
+            "rejection_rate": {"max_rate": most, "blocking": True},
+            "alerts": [
+                {"type": "rejection_rate", "channel": "ops"},
+                {"type": "quality_gate", "channels": ["ops", "desk"]},
+            ],
+        },
+    )
+
+
+def by_day(place: Inbox) -> list[tuple[str, str, str, str]]:
+    return sorted((p.path, p.json["event"], p.json["partition"], p.json["check"]) for p in place.took)
+
+
+def test_a_monitor_that_holds_a_day_is_one_alert_for_its_own_channels_and_the_gates(
+    daily: Project, place: Inbox
+) -> None:
+    ran = daily.run("classify", *(f"--partition={day}" for day in DAYS))
+    assert [r["status"] for r in ran.json["runs"]] == ["held", "held"]
+    daily.loom("alerts", "deliver")
+    failed = [("failed", day, "rejection_rate") for day in DAYS]
+    assert by_day(place) == [(path, *rest) for path in ("/DESK", "/OPS") for rest in failed]
+    assert {(p.json["value"], p.json["threshold"]) for p in place.took} == {(0.5, 0.1)}
+    assert len({p.json["incident"] for p in place.took}) == len(DAYS)
+
+    place.took.clear()
+    done = daily.loom("release", "classify", "--partition", DAYS[0], "--why", "looked at it")
+    assert done.code == 0, done.err
+    daily.loom("alerts", "deliver")
+    assert by_day(place) == [(p, "recovered", DAYS[0], "rejection_rate") for p in ("/DESK", "/OPS")]
+
+    place.took.clear()
+    watched(daily, 0.9)
+    daily.run("classify", "--partition", DAYS[1])
+    daily.loom("alerts", "deliver")
+    assert by_day(place) == [(p, "recovered", DAYS[1], "rejection_rate") for p in ("/DESK", "/OPS")]
+    assert daily.loom("alerts", "list", "--open", "--json").json["alerts"] == [
+        alert
+        for alert in daily.loom("alerts", "list", "--json").json["alerts"]
+        if alert["check_name"] == "shape" and alert["event"] == "failed"
+    ]
+
+
+def test_a_load_of_a_day_that_fails_is_told_once_with_its_day(daily: Project, place: Inbox) -> None:
+    daily.run("classify", "--partition", DAYS[0])
+    blocked = daily.root / "out"
+    blocked.write_text("a file where a folder should be")
+    assert daily.loom("release", "classify", "--partition", DAYS[0], "--why", "fine").code != 0
+    assert daily.loom("load", "classify", "--partition", DAYS[0]).code != 0
+    alerts = daily.loom("alerts", "list", "--json").json["alerts"]
+    assert [(a["partition"], a["event"]) for a in alerts if a["check_name"] == "load_failed"] == [
+        (DAYS[0], "failed")
+    ]
+    blocked.unlink()
+    assert daily.loom("load", "classify", "--partition", DAYS[0]).code == 0
+    assert "load_failed" not in daily.loom("alerts", "list", "--open").out
+
+
+def test_records_tried_again_say_nothing_of_monitors_that_did_not_look(daily: Project, place: Inbox) -> None:
+    daily.run("classify", "--partition", DAYS[0])
+    before = daily.loom("alerts", "list", "--json").json["alerts"]
+    again = daily.loom("quarantine", "retry", "classify", "--partition", DAYS[0], "--all", "--json")
+    assert again.outcome["status"] == "held"
+    alerts = daily.loom("alerts", "list", "--json").json["alerts"]
+    new = [a for a in alerts if a["alert_id"] not in {b["alert_id"] for b in before}]
+    assert {a["partition"] for a in new} == {DAYS[0]}
+    assert all(a["event"] == "failed" for a in new)
+
+
+def test_a_pipeline_whose_file_is_broken_is_told(reviews: Project, place: Inbox) -> None:
+    reviews.write("pipelines/classify.yaml", "name: classify\nextract: {sauce: data/reviews.parquet}\n")
+    assert reviews.run().code == 2
+    reviews.loom("alerts", "deliver")
+    assert told(place) == [("failed", "run_failed")]
+    assert "is missing" in place.took[0].json["summary"]

@@ -401,3 +401,23 @@ def test_what_a_stream_cannot_be_is_refused_with_exit_code_2(shop):
     shop.project.reviews({"a": "x"})
     shop.pipeline(extract={"source": "data/reviews.parquet", "stream": None})
     assert "which is no stream" in shop.project.loom("stream", "classify").err
+
+
+def test_what_fails_batch_after_batch_is_told_once_and_recovers(shop: Shop) -> None:
+    def judged(pattern: str) -> None:
+        shape = {"name": "shape", "type": "regex", "field": "sentiment", "pattern": pattern}
+        shop.pipeline(batch=2, evaluate={"evaluators": [shape], "on_batch_failure": "load_passed"})
+
+    def alerts() -> list[tuple[str, str]]:
+        shown = shop.project.loom("alerts", "list", "--json").json["alerts"]
+        return sorted((alert["event"], alert["check_name"]) for alert in shown)
+
+    judged("zzz")
+    shop.send(*range(6))
+    shop.stream("--until-empty", code=1)
+    failed = [("failed", "quality_gate"), ("failed", "shape")]
+    assert alerts() == failed
+    judged(".")
+    shop.send(*range(6, 10))
+    shop.stream("--until-empty")
+    assert alerts() == [*failed, ("recovered", "quality_gate"), ("recovered", "shape")]

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import inspect, select
 
 from loom_dagster.errors import Misconfigured
-from loom_dagster.ledger import Ledger
+from loom_dagster.ledger import Fault, Findings, Ledger
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.migrations import MIGRATIONS, migrate
 from loom_dagster.ledger.tables import metadata, schema_version
@@ -59,6 +59,29 @@ def ledger_of_step_one(database, clock):
             "INSERT INTO runs VALUES ('20260101T000000-abcdef', 'reviews', '', 'f', NULL, 'interrupted',"
             " '2026-01-01T00:00:00.000000+00:00', NULL, 0, NULL, NULL)"
         )
+
+
+def test_what_was_held_before_there_were_alerts_is_released_and_told_of_from_then_on(database, path, clock):
+    migrate(database, clock, MIGRATIONS[:6])
+    with database.writing() as connection:
+        at = "'2026-01-01T00:00:00.000000+00:00'"
+        connection.exec_driver_sql(
+            "INSERT INTO runs (run_id, pipeline, partition, fingerprint, status, started_at, finished_at, resumes, outcome)"
+            f" VALUES ('20260101T000000-abcdef', 'reviews', '', 'f', 'held', {at}, {at}, 0, '{{}}')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO snapshots (run_id, pipeline, partition, created_at, folder, data_version, counts,"
+            f" verdict_passed, verdict_reason) VALUES ('20260101T000000-abcdef', 'reviews', '', {at}, 'x', 'v', '{{}}',"
+            " FALSE, 'too few')"
+        )
+    with Ledger(path, clock=clock) as ledger:
+        assert ledger.release("reviews", who="ann", why="fine").released_by == "ann"
+        assert ledger.outbox.list() == []
+        assert ledger.past_runs.before("reviews", "", None) == []
+        run = ledger.begin_run("reviews", "", "f")
+        word = Fault(check="run_failed", run_id=run.run_id, channels=("ops",))
+        ledger.finish_run(run, "failed", outcome={}, findings=Findings(failed=[word]))
+        assert [channel.waiting for channel in ledger.outbox.deliveries.channels()] == [1]
 
 
 def test_steps_run_once_and_in_order(database, path, clock):

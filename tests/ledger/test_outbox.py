@@ -67,6 +67,44 @@ def test_what_passed_earlier_says_nothing_of_what_failed_since(ledger, clock):
     assert len(ledger.outbox.list(only_open=True)) == 1
 
 
+def test_a_run_that_goes_on_and_fails_by_what_had_passed_in_between_tells_it_again(ledger, clock):
+    said = [{"failed": ["run_failed"]}, {"failed": ["run_failed"]}, {"passed": ["run_failed"]}]
+    for findings in (*said, *said):
+        clock.move(60)
+        end(ledger, findings, status="deferred")
+    events = [row.event for row, _ in ledger.outbox.list()]
+    assert events == ["recovered", "failed"] * 2
+    assert len({row.alert_id for row, _ in ledger.outbox.list()}) == 4
+
+
+def test_what_is_told_once_is_told_again_when_it_is_over_or_no_longer_muted(ledger, clock):
+    def told_in(run_id):
+        word = Fault(check="shape", run_id=run_id, channels=("ops",), once=True)
+        return len(ledger.outbox.tell("reviews", "", Findings(failed=[word]), run_id=run_id))
+
+    assert [told_in("1"), told_in("2"), told_in("3")] == [1, 0, 0]
+    ledger.outbox.tell("reviews", "", Findings(passed=["shape"]), run_id="4")
+    ledger.outbox.mute("reviews", "", until=clock.now() + timedelta(hours=1), why="known", who="ann")
+    assert [told_in("5"), told_in("6")] == [1, 0]
+    clock.move(7200)
+    assert [told_in("7"), told_in("8")] == [1, 0]
+
+
+def test_a_release_by_hand_closes_the_alerts_of_monitors_that_held_the_batch_alone(ledger, snapshot_of):
+    handle = ledger.begin_run("reviews", "p", "f")
+    holds = {"name": "cost_spike", "passed": False, "blocking": True}
+    monitors = [holds, {"name": "latency_sla", "passed": False, "blocking": False}]
+    ledger.finish_run(
+        handle,
+        "held",
+        outcome={"monitors": monitors},
+        snapshot=snapshot_of(handle, passed=False, released=False, partition="p"),
+        findings=Findings(failed=[fault(handle.run_id, m["name"]) for m in monitors]),
+    )
+    ledger.release("reviews", "p", who="ann", why="looked at it")
+    assert [row.check_name for row, _ in ledger.outbox.list(only_open=True)] == ["latency_sla"]
+
+
 def test_a_release_by_hand_closes_the_gates_alert_and_says_who_and_why(ledger, snapshot_of, clock):
     handle = ledger.begin_run("reviews", "", "f")
     row = snapshot_of(handle, passed=False, released=False)
