@@ -24,6 +24,7 @@ IMAGES = ROOT / "docs" / "images"
 PARTS = ("pyproject.toml", "definitions.py", "pipelines", "prompts", "context", "data")
 SMALL = 250_000
 MANY = 200
+USUAL: ViewportSize = {"width": 1300, "height": 760}
 WIDE: ViewportSize = {"width": 1750, "height": 900}
 
 
@@ -49,6 +50,13 @@ def strict(folder: Path) -> None:
     if changed == text:
         raise RuntimeError("the demo's batch_threshold is not where it was")
     pipeline.write_text(changed, encoding="utf-8")
+
+
+def watched(folder: Path) -> None:
+    """From now on the pipelines of the demo are run by what comes."""
+    for pipeline in (folder / "pipelines").glob("*.yaml"):
+        text = pipeline.read_text(encoding="utf-8")
+        pipeline.write_text(f"{text}\ntrigger: {{on: [new_data, prompt], every: 30s}}\n", encoding="utf-8")
 
 
 def many(folder: Path) -> None:
@@ -112,15 +120,21 @@ def held_batch(pages: Pages) -> None:
     take(pages, "held-batch")
 
 
+def sensors(pages: Pages) -> None:
+    pages.page.goto(f"{pages.ui.url}/automation")
+    for pipeline in ("customer_sentiment", "review_insights"):
+        expect(pages.page.get_by_text(f"{pipeline}__new_data__prompt")).to_be_visible()
+    expect(pages.page.get_by_text("seconds ago")).to_have_count(2)  # each has looked
+    take(pages, "sensors")
+
+
 def quarantine(pages: Pages) -> None:
-    pages.page.set_viewport_size(WIDE)
     pages.asset("customer_sentiment/quarantine")
     pages.value("reasons").evaluate("row => row.scrollIntoView({block: 'start'})")
     take(pages, "quarantine")
 
 
 def many_pipelines(pages: Pages) -> None:
-    pages.page.set_viewport_size(WIDE)
     pages.everything()
     expect(pages.page.get_by_text("p199").first).to_be_visible()
     take(pages, "many-pipelines")
@@ -129,13 +143,14 @@ def many_pipelines(pages: Pages) -> None:
 def main() -> None:
     with (
         tempfile.TemporaryDirectory() as scratch,
-        chromium(f"{scratch}/profile", width=1300, height=760) as browser,
+        chromium(f"{scratch}/profile") as browser,
     ):
         page = browser.new_page()
 
         def pictures(folder: Path, *takers: Callable[[Pages], None]) -> None:
             with DagsterUI(folder, environ()) as ui:
                 for taker in takers:
+                    page.set_viewport_size(WIDE if taker in (quarantine, many_pipelines) else USUAL)
                     taker(Pages(page, ui))
 
         folder = Path(scratch) / "reviews"
@@ -145,6 +160,8 @@ def main() -> None:
         strict(folder)
         loom(folder, "run", "customer_sentiment", code=1)
         pictures(folder, held_batch, quarantine)
+        watched(folder)
+        pictures(folder, sensors)
         large = Path(scratch) / "large"
         many(large)
         pictures(large, many_pipelines)
