@@ -136,7 +136,7 @@ def quarantine(pages: Pages) -> None:
 
 def many_pipelines(pages: Pages) -> None:
     pages.everything()
-    expect(pages.page.get_by_text("p199").first).to_be_visible()
+    expect(pages.page.get_by_text("p190").first).to_be_visible()
     take(pages, "many-pipelines")
 
 
