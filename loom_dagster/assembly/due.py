@@ -16,12 +16,13 @@ __all__ = ["Attempt", "Due", "News", "due"]
 
 _FIRST_WAIT = timedelta(minutes=1)
 _LONGEST_WAIT = timedelta(hours=1)
+_CANCELED = "the last run was canceled; the next one is for what comes now, or a person starts it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """A run that a trigger started, newest first in a sequence. ``state`` is the one it was started for, ``code`` the
-    pipeline's code version then."""
+    pipeline's code version then; ``canceled``: because a person wanted that."""
 
     id: str
     state: str
@@ -29,6 +30,7 @@ class Attempt:
     succeeded: bool
     ended_at: datetime
     partition: str = ""
+    canceled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,7 @@ class News:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
     """``run``: start it, with ``why`` and a ``key`` that is this request's alone; else why not. ``load_only``: the
-    records are there, only their load is not. ``versions``: of the inputs that were looked at."""
+    records are there, only their load is not. ``versions``: of what was looked at: `source`, `prompt`, paths of texts."""
 
     run: bool
     why: str
@@ -58,13 +60,18 @@ class Due:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-def due(news: News, last: RunRow | None, attempts: Sequence[Attempt], now: datetime) -> Due:
-    """``last``: the newest run that noted what it read; it is not going on any more."""
+def due(
+    news: News, last: RunRow | None, attempts: Sequence[Attempt], now: datetime, *, canceled: bool = False
+) -> Due:
+    """``last``: the newest run that noted what it read; it is not going on any more. ``canceled``: a person wanted
+    that."""
 
     def no(why: str) -> Due:
         return Due(run=False, why=why, state=news.state, code=news.code)
 
     what = list(news.what)
+    if (canceled and not what) or _canceled_before_it_read(news, last, attempts):
+        return no(_CANCELED)
     unfinished = _unfinished(last, now)
     load_only = bool(news.unloaded) and not what and not unfinished
     if load_only:
@@ -105,12 +112,21 @@ def _unfinished(last: RunRow | None, now: datetime) -> _Unfinished | None:
     )
 
 
+def _canceled_before_it_read(news: News, last: RunRow | None, attempts: Sequence[Attempt]) -> bool:
+    """Whether the newest try for this very state was canceled, and no run has read the source since."""
+    if not attempts or not attempts[0].canceled or attempts[0].state != news.state:
+        return False
+    return last is None or last.started_at <= attempts[0].ended_at
+
+
 def _wait(news: News, attempts: Sequence[Attempt]) -> timedelta:
     """How long after the newest of the attempts that came to nothing: twice as long after each. A change of the
     pipeline begins anew."""
     vain = 0
     for attempt in attempts:
-        if attempt.code != news.code or (attempt.succeeded and attempt.state != news.state):
+        if attempt.code != news.code or attempt.canceled:
+            break
+        if attempt.succeeded and attempt.state != news.state:
             break
         vain += 1
     return min(_FIRST_WAIT * 2 ** min(vain - 1, 10), _LONGEST_WAIT) if vain else timedelta(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +17,13 @@ from loom_dagster.prompts import is_unfinished
 from loom_dagster.records import digest
 from loom_dagster.release import Releases
 from loom_dagster.settings import Settings
-from loom_dagster.spec import PipelineFile, Project, upstream_name
+from loom_dagster.spec import PipelineFile, Project, read_pipeline, upstream_name
 
 __all__ = ["Triggers"]
+
+
+def _never(_: str) -> bool:
+    return False
 
 
 class Triggers:
@@ -39,16 +43,23 @@ class Triggers:
         """Whether a run of the pipeline is alive, whoever started it."""
         return self._ledger.takings.is_running(name, partition)
 
-    def due(self, name: str, attempts: Sequence[Attempt] = ()) -> Due:
+    def due(
+        self, name: str, attempts: Sequence[Attempt] = (), was_canceled: Callable[[str], bool] = _never
+    ) -> Due:
         """Whether to run the pipeline for what its trigger watches; of partitions one at a time, the oldest first.
-        Raises Misconfigured for what is wrong with its source or prompt, Transient while the source is away."""
-        file = self._project.pipeline(name)
+        ``was_canceled``: of a run of Dagster's, whether a person wanted it to end. Raises Misconfigured for what is
+        wrong with its file, source or prompt, Transient while the source is away."""
+        file = self._file_now(name)
         parts, trigger = partitioning_of(file.spec), file.spec.trigger
-        if parts is None or trigger is None:
-            return self._due(file, "", attempts)
+        if trigger is None or not trigger.on:
+            return Due(
+                run=False, why=f"{file.path.name} has no such trigger any more: load the code location again"
+            )
+        if parts is None:
+            return self._due(file, "", attempts, was_canceled)
         found = Due(run=False, why="no partition is complete yet")
         for key in parts.keys(self._clock.now())[-trigger.lookback :]:
-            found = self._due(file, key, [a for a in attempts if a.partition == key])
+            found = self._due(file, key, [a for a in attempts if a.partition == key], was_canceled)
             if found.run:
                 return found
         return found
@@ -56,7 +67,7 @@ class Triggers:
     def scheduled(self, name: str) -> Sequence[str]:
         """What a schedule is to run: "" for a pipeline without partitions, else the complete partitions after the
         newest one that was run, none if there are none; the newest complete one where none was run."""
-        file = self._project.pipeline(name)
+        file = self._file_now(name)
         parts, trigger = partitioning_of(file.spec), file.spec.trigger
         if parts is None or trigger is None:
             return [""]
@@ -64,7 +75,17 @@ class Triggers:
         ran = [at for at, key in enumerate(keys) if self._releases.latest(name, key) is not None]
         return keys[ran[-1] + 1 :] if ran else keys[-1:]
 
-    def _due(self, file: PipelineFile, partition: str, attempts: Sequence[Attempt]) -> Due:
+    def _file_now(self, name: str) -> PipelineFile:
+        """As a run that is started now reads it: a code location is loaded once, and each of its runs reads anew."""
+        return read_pipeline(self._project.pipeline(name).path, self._settings.root)
+
+    def _due(
+        self,
+        file: PipelineFile,
+        partition: str,
+        attempts: Sequence[Attempt],
+        was_canceled: Callable[[str], bool],
+    ) -> Due:
         name = file.spec.name
         if self.is_running(name, partition):
             return Due(run=False, why="a run is going on; what comes meanwhile is seen after it")
@@ -72,6 +93,7 @@ class Triggers:
         last = self._ledger.takings.newest(name, partition)
         what: list[str] = []
         versions: dict[str, str] = {}
+        texts: dict[str, str] = {}
         nothing = "nothing new"
         if "new_data" in on:
             source = arrived(self._looking(file, partition))
@@ -81,6 +103,7 @@ class Triggers:
         if "prompt" in on:
             prompt = prompt_of(file, self._settings)
             versions["prompt"] = prompt_version(prompt)
+            texts = {str(text.path): text.digest[:16] for text in prompt.texts}
             known = (last.taken or {}).get("prompt") if last else None
             if known is not None and known != versions["prompt"]:
                 if is_unfinished(prompt, self._settings):
@@ -94,8 +117,10 @@ class Triggers:
             nothing=nothing,
             unloaded=self._unloaded(name, partition),
         )
-        found = due(news, last, attempts, self._clock.now())
-        return replace(found, versions=versions, partition=partition)
+        by = last.dagster_run_id if last else None
+        canceled = by is not None and was_canceled(by)
+        found = due(news, last, attempts, self._clock.now(), canceled=canceled)
+        return replace(found, versions=versions | texts, partition=partition)
 
     def taken(self, name: str, partition: str = "") -> Mapping[str, Any] | None:
         """The note of a run that is about to open its source; None where no trigger asks for it. What cannot be

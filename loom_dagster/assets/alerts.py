@@ -14,6 +14,7 @@ import dagster as dg
 
 from loom_dagster.assets.told import KINDS, Teller
 from loom_dagster.clock import SystemClock
+from loom_dagster.records import digest
 
 if TYPE_CHECKING:
     from loom_dagster.assets.graph import Graph
@@ -32,6 +33,7 @@ _OVER = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRun
 
 def alert_sensor(graph: Graph, runs: Runs, translator: LoomTranslator) -> dg.SensorDefinition:
     """On as soon as there is a daemon."""
+    part = _part(graph, runs)
 
     @dg.sensor(
         name=SENSOR,
@@ -43,7 +45,7 @@ def alert_sensor(graph: Graph, runs: Runs, translator: LoomTranslator) -> dg.Sen
     def loom_alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         unread = None
         try:
-            _read(context.instance, Teller.of(graph, runs, translator), runs)
+            _read(context.instance, Teller.of(graph, runs, translator), runs, part)
         except Exception as error:  # noqa: BLE001 - what is in the outbox already is delivered all the same
             unread = error
         done = runs.deliver_alerts()
@@ -60,11 +62,18 @@ def alert_sensor(graph: Graph, runs: Runs, translator: LoomTranslator) -> dg.Sen
     return loom_alerts
 
 
-def _read(instance: dg.DagsterInstance, teller: Teller, runs: Runs) -> None:
+def _part(graph: Graph, runs: Runs) -> str:
+    """Nothing for a whole project. Several code locations may each have a part of it: one tells nothing of the others'
+    pipelines, so each keeps how far it has read."""
+    names = sorted({*(lane.name for lane in graph.lanes), *(node.pipeline or "" for node in graph.broken)})
+    return "" if {*names} >= {*runs.project.names} else f" of {digest(names).hex()[:12]}"
+
+
+def _read(instance: dg.DagsterInstance, teller: Teller, runs: Runs, part: str) -> None:
     """As many runs and events as a tick has time for; the next one goes on."""
     outbox = runs.ledger.outbox
     storage: Any = instance.run_storage
-    feed = f"dagster {storage.get_run_storage_id()}"  # several instances may share a ledger
+    feed = f"dagster {storage.get_run_storage_id()}{part}"  # several instances may share a ledger
     since = (SystemClock().now() - _FIRST_LOOK).timestamp()
     position = outbox.position(feed) or {"updated": since, "seen": [], "events": [None, None]}
     position = _runs(instance, teller, position)

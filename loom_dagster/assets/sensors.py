@@ -9,7 +9,7 @@ nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -43,8 +43,8 @@ def pipeline_sensor(lane: Lane, translator: LoomTranslator, runs: Runs) -> dg.Se
         if going_on := unfinished_runs(context.instance, records):
             return dg.SensorResult(skip_reason=f"run {going_on[0]} is going on", cursor=context.cursor)
         try:
-            found = runs.triggers.due(lane.name, _attempts(records))
-            seen = {**_seen(context.cursor), **_versions(lane, translator, runs, found)}
+            found = runs.triggers.due(lane.name, _attempts(records), _canceled_in(context.instance))
+            seen = {**_seen(context.cursor), **_versions(lane, translator, found)}
         except LoomError as error:
             raise _told(lane, error) from None
         new = {key: version for key, version in seen.items() if _seen(context.cursor).get(key) != version}
@@ -92,11 +92,22 @@ def _attempts(records: Sequence[dg.RunRecord]) -> list[Attempt]:
             code=tags.get(CODE, ""),
             succeeded=record.dagster_run.is_success,
             partition=tags.get(PARTITION, ""),
+            canceled=record.dagster_run.status is dg.DagsterRunStatus.CANCELED,
             ended_at=datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC),
         )
         for record in records
         if STATE in (tags := record.dagster_run.tags)
     ]
+
+
+def _canceled_in(instance: dg.DagsterInstance) -> Callable[[str], bool]:
+    """Only what a person terminates is CANCELED: a run that a shutdown interrupts, and one that takes too long, fails."""
+
+    def was_canceled(run_id: str) -> bool:
+        run = instance.get_run_by_id(run_id)
+        return run is not None and run.status is dg.DagsterRunStatus.CANCELED
+
+    return was_canceled
 
 
 def _request(lane: Lane, translator: LoomTranslator, found: Due) -> dg.RunRequest:
@@ -109,17 +120,15 @@ def _request(lane: Lane, translator: LoomTranslator, found: Due) -> dg.RunReques
     )
 
 
-def _versions(lane: Lane, translator: LoomTranslator, runs: Runs, found: Due) -> dict[str, str]:
+def _versions(lane: Lane, translator: LoomTranslator, found: Due) -> dict[str, str]:
     """By asset key, what was looked at: those are noted when they change."""
     seen: dict[str, str] = {}
     whole = lane.reads is not None and lane.reads.role == "source" and not found.partition
     if whole and lane.reads is not None and "source" in found.versions:
         seen[translator.key(lane.reads).to_user_string()] = found.versions["source"]
-    if "prompt" in found.versions:
-        digests = {text.path: text.digest[:16] for text in runs.texts(lane.name)}
-        for node in lane.texts:
-            if node.text in digests:
-                seen[translator.key(node).to_user_string()] = digests[node.text]
+    for node in lane.texts:
+        if str(node.text) in found.versions:
+            seen[translator.key(node).to_user_string()] = found.versions[str(node.text)]
     return seen
 
 

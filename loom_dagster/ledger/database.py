@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +24,7 @@ from loom_dagster.ledger.postgres import make_schema, postgres_engine, schema_of
 from loom_dagster.ledger.sqlite import sqlite_engine
 from loom_dagster.ledger.tables import last_writes
 
-__all__ = ["Database"]
+__all__ = ["Database", "repeatable"]
 
 _T = TypeVar("_T")
 
@@ -190,3 +190,8 @@ def _url(where: Path | str) -> URL:
 def _shown(url: URL) -> str:
     """Without password and parameters."""
     return URL.create(url.drivername, url.username, None, url.host, url.port, url.database).render_as_string()
+
+
+def repeatable(rows: Iterable[_T]) -> Iterable[_T]:
+    """Something that can be written more than once, as ``Database.write`` may have to."""
+    return list(rows) if isinstance(rows, Iterator) else rows

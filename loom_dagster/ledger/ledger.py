@@ -6,16 +6,16 @@ is ever given to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from sqlalchemy import Connection
 
 from loom_dagster.clock import Clock, SystemClock
 from loom_dagster.ledger import alerts, leases, quarantine, runs, snapshots
 from loom_dagster.ledger.alert_rows import Findings
-from loom_dagster.ledger.database import Database
+from loom_dagster.ledger.database import Database, repeatable
 from loom_dagster.ledger.migrations import migrate
 from loom_dagster.ledger.outbox import Outbox
 from loom_dagster.ledger.past_runs import PastRuns
@@ -35,8 +35,6 @@ from loom_dagster.ledger.takings import Takings
 from loom_dagster.ledger.watermarks import Watermarks, advance
 
 __all__ = ["Ledger"]
-
-_T = TypeVar("_T")
 
 
 class Ledger:
@@ -148,8 +146,8 @@ class Ledger:
         """
         if status not in runs.STATUSES:
             raise ValueError(f"a run cannot end as {status!r}")
-        scores, seen = _repeatable(evaluations), _repeatable(versions)
-        rows, ids = _repeatable(quarantine_rows), _repeatable(passed)
+        scores, seen = repeatable(evaluations), repeatable(versions)
+        rows, ids = repeatable(quarantine_rows), repeatable(passed)
 
         def finish(connection: Connection) -> None:
             now = self._clock.now()
@@ -288,7 +286,7 @@ class Ledger:
         self, pipeline: str, ids: Iterable[str], *, resolution: str, who: str, partition: str | None = None
     ) -> int:
         """Close the open entries of ``ids`` by a human's word; gives how many there were."""
-        ids, now = _repeatable(ids), self._clock.now()
+        ids, now = repeatable(ids), self._clock.now()
         return self._database.write(
             lambda c: quarantine.resolve(c, pipeline, partition, ids, resolution=resolution, who=who, now=now)
         )
@@ -296,7 +294,3 @@ class Ledger:
     def samples(self, pipeline: str, partition: str, ids: Sequence[str] | None = None) -> dict[str, int]:
         """For each record in the index: how many answers it had so far, which is the next sample number."""
         return {e.record_id: e.sample for e in self.quarantine(pipeline, partition, ids=ids)}
-
-
-def _repeatable(rows: Iterable[_T]) -> Iterable[_T]:
-    return list(rows) if isinstance(rows, Iterator) else rows

@@ -58,6 +58,20 @@ def test_each_try_in_vain_makes_the_next_wait_longer_up_to_an_hour(
     assert ("next try is at" in found.why) is wait
 
 
+def test_what_a_person_canceled_does_not_come_back_until_something_comes() -> None:
+    nothing, cut_short = News(state="s", code="c"), last("interrupted")
+    assert "was canceled" in due(nothing, cut_short, [], NOW, canceled=True).why
+    assert due(NEW, cut_short, [], NOW, canceled=True).run
+    unloaded = News(state="s", code="c", unloaded="snapshot")
+    assert "was canceled" in due(unloaded, last("succeeded"), [], NOW, canceled=True).why
+
+
+def test_a_run_canceled_before_it_read_anything_waits_for_another_state() -> None:
+    assert "was canceled" in due(NEW, None, tried(100, canceled=True), NOW).why
+    assert due(NEW, None, tried(0.1, canceled=True, state="before"), NOW).run
+    assert due(NEW, last("failed"), tried(100, canceled=True), NOW).run  # someone has run it since
+
+
 def test_a_change_of_the_pipeline_is_tried_at_once() -> None:
     assert due(NEW, None, tried(0.1, code="before"), NOW).run
 

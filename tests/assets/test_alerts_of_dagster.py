@@ -142,6 +142,17 @@ def test_checks_reported_without_a_run_are_told_once(desk, root, place, own_inst
     assert told(place) == [("failed", "reviews", "from_outside")] * 2
 
 
+def test_code_locations_that_share_a_project_each_tell_of_their_pipelines(desk, root, place, own_instance):
+    desk.write("others")
+    mine, theirs = build_definitions(root, select=["reviews"]), build_definitions(root, select=["others"])
+    for defs in (mine, theirs):
+        run = own_instance.create_run_for_job(defs.resolve_implicit_global_asset_job_def())
+        own_instance.report_run_failed(run, "the process is gone")
+    for defs in (mine, theirs, mine, theirs):
+        tick(defs, own_instance)
+    assert sorted(told(place)) == [("failed", name, "run_failed") for name in ("others", "reviews")]
+
+
 def test_a_run_that_crashes_after_it_told_of_its_batch_is_told_as_well(desk, root, place, own_instance):
     class Broken(Loom):
         def load(self, *args: Any, **options: Any) -> Any:

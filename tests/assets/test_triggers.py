@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import sqlite3
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,9 +51,15 @@ class Ticking:
     root: Path
     sensor: str = NAME
     cursor: str | None = None
+    defs: dg.Definitions | None = None
+
+    def stay(self) -> dg.Definitions:
+        """From now on the code location is not loaded again; runs read the project anew, as their processes do."""
+        self.defs = build_definitions(self.root)
+        return self.defs
 
     def tick(self) -> Any:
-        defs = build_definitions(self.root)  # as after a restart
+        defs = self.defs or build_definitions(self.root)  # as after a restart
         context = dg.build_sensor_context(
             instance=self.instance, cursor=self.cursor, definitions=defs, sensor_name=self.sensor
         )
@@ -199,6 +208,54 @@ def test_a_run_that_failed_is_asked_for_again_after_a_while(
     assert ticking.tick_and_run().success
     assert ticking.loaded() == ["a"]
     assert ticking.quiet() == "nothing new"
+
+
+def test_a_run_that_a_person_canceled_is_not_asked_for_until_something_comes(
+    ticking: Ticking, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from loom_dagster.assembly import Loom as Real
+
+    drop(root, "one.jsonl", "a")
+    run = Real.run
+
+    def terminated(self: Real, *arguments: Any, **named: Any) -> Any:
+        """What the button does: Dagster notes the wish, and the process of the run gets a signal."""
+        found = ticking.instance.get_run_by_id(named["dagster_run_id"])
+        assert found is not None
+        ticking.instance.report_run_canceling(found)
+        asked = threading.Event()
+        named["stop"].when_requested(asked.set)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked.wait(20), "nobody asked the run to stop"
+        return run(self, *arguments, **named)
+
+    monkeypatch.setattr(Real, "run", terminated)
+    with contextlib.suppress(dg.DagsterExecutionInterruptedError):
+        ticking.tick_and_run()
+    monkeypatch.undo()
+    [canceled] = ticking.instance.get_runs()
+    assert canceled.status is dg.DagsterRunStatus.CANCELED
+    assert "the last run was canceled" in ticking.quiet()
+    drop(root, "two.jsonl", "b")
+    assert ticking.tick_and_run().success
+    assert ticking.loaded() == ["a", "b"]
+
+
+def test_a_pipeline_is_run_once_for_an_edit_that_the_code_location_does_not_know(
+    ticking: Ticking, root: Path
+) -> None:
+    write(root, trigger="{on: [new_data, prompt]}")
+    ticking.sensor = "moods__new_data__prompt"
+    drop(root, "one.jsonl", "a")
+    defs = ticking.stay()
+    assert ticking.tick_and_run().success
+    (root / "prompts" / "mood.txt").rename(root / "prompts" / "feeling.txt")
+    text = (root / "pipelines" / "moods.yaml").read_text()
+    (root / "pipelines" / "moods.yaml").write_text(text.replace("mood.txt", "feeling.txt"))
+    drop(root, "two.jsonl", "b")
+    assert ticking.tick_and_run().success
+    assert ticking.quiet() == "nothing new"
+    assert ticking.defs is defs
 
 
 def test_only_the_load_is_asked_for_when_only_that_failed(ticking: Ticking, root: Path) -> None:

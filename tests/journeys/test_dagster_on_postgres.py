@@ -15,11 +15,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import psycopg2
 import pytest
 
+from loom_dagster.assets import build_definitions
+from loom_dagster.assets.home import instance_of
+from loom_dagster.settings import load_settings
 from tests.journeys.project import Project
 from tests.servers.databases import Postgres
+from tests.servers.inbox import inbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.service]
 
@@ -96,6 +101,39 @@ def test_a_webserver_and_two_daemons_share_what_loom_run_materialized(
     assert len(runs["runsOrError"]["results"]) == 2
     written = [path for path in on_postgres.root.rglob("*") if path.is_file() and path.suffix != ".parquet"]
     assert [path for path in written if postgres.password.encode() in path.read_bytes()] == []
+
+
+def test_the_sensor_of_alerts_reads_failed_runs_and_checks_with_and_without_a_run(
+    on_postgres: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with inbox() as place:
+        channel = "[tool.loom.channels.ops]\ntype = 'webhook'\n"
+        on_postgres.write("pyproject.toml", SETTINGS.replace("model =", 'alerts = "ops"\nmodel =') + channel)
+        monkeypatch.setenv("LOOM_CONNECTION_MEMORY", on_postgres.environ["LOOM_CONNECTION_MEMORY"])
+        monkeypatch.setenv("LOOM_CHANNEL_OPS", place.url)
+        monkeypatch.setenv("LOOM_CHANNEL_OPS_SECRET", "signing-secret")
+        defs = build_definitions(on_postgres.root)
+        key, quarantine = (dg.AssetKey(["classify", part]) for part in ("transformed", "quarantine"))
+
+        @dg.asset_check(asset=key, name="of_somebody")
+        def of_somebody() -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=False, description="too few")
+
+        both = dg.Definitions.merge(defs, dg.Definitions(asset_checks=[of_somebody]))
+        with instance_of(load_settings(on_postgres.root, os.environ), os.environ) as instance:
+            both.resolve_implicit_global_asset_job_def().execute_in_process(
+                instance=instance, asset_selection=[key, quarantine], raise_on_error=False
+            )
+            died = instance.create_run_for_job(defs.resolve_implicit_global_asset_job_def())
+            instance.report_run_failed(died, "the process is gone")
+            instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(asset_key=key, check_name="from_outside", passed=False)
+            )
+            for _ in range(2):
+                sensor = defs.get_repository_def().get_sensor_def("loom_alerts")
+                sensor(dg.build_sensor_context(instance))
+        told = sorted((p.json["event"], p.json["check"]) for p in place.took)
+        assert told == [("failed", "from_outside"), ("failed", "of_somebody"), ("failed", "run_failed")]
 
 
 def test_a_server_that_is_not_there_and_one_schema_for_both_are_said_in_a_line(project: Project) -> None:
