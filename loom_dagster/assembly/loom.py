@@ -154,20 +154,19 @@ class Loom(State):
             partition=partition,
             trial=trial,
             by=dagster_run_id,
-            of=batch and batch.id,
+            of=batch.id if batch else None,
         )
         with told:
             result = load_released(
                 self.project.pipeline(name), self.settings, self.ledger, self.releases,
                 partition=partition, trial=trial, only=only,
             )  # fmt: skip
-            if result.loaded and result.refused and not result.rows:
-                facts = {
-                    "summary": f"all {result.refused:,} rows were refused by the destination: {result.reason}"
-                }
+            if result.snapshot and result.refused and not result.rows:
+                words = f"all {result.refused:,} rows were refused; the quarantine says why"
                 tell_fault(
-                    self, name, "load_failed", result.snapshot, facts, partition=partition, by=dagster_run_id
-                )
+                    self, name, "load_failed", result.snapshot, {"summary": words},
+                    partition=partition, by=dagster_run_id,
+                )  # fmt: skip
         if result.loaded:
             self.publish_quarantine(name)
         return result

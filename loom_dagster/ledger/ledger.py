@@ -53,6 +53,7 @@ class Ledger:
         self.takings = Takings(self._database, self._clock)
         migrate(self._database, self._clock)
         self.outbox = Outbox(self._database, self._clock)
+        self.past_runs = PastRuns(self._database)
 
     def close(self) -> None:
         self._database.close()
@@ -235,17 +236,12 @@ class Ledger:
             lambda c: snapshots.release(c, pipeline, partition, who=who, why=why, now=now)
         )
 
-    @property
-    def past_runs(self) -> PastRuns:
-        return PastRuns(self._database)
-
     # --- sources: `watermarks` and `takings`
 
     def loaded(
         self, pipeline: str, run_id: str, *, refused: Sequence[IndexRow] = (), nothing: bool = False
     ) -> None:
-        """The snapshot of a run is in its destination, but for ``refused`` rows (``nothing``: these are all): its
-        watermark counts."""
+        """The snapshot of a run is in its destination, but for ``refused`` rows (``nothing``: all): its watermark counts."""
         now = self._clock.now()
 
         def work(connection: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
@@ -128,6 +129,25 @@ def test_a_load_that_fails_is_told_and_recovers(reviews: Project, place: Inbox) 
     assert {("failed", "load_failed"), ("recovered", "load_failed")} <= set(told(place))
 
 
+def test_a_load_of_which_every_row_is_refused_is_told_without_what_the_database_says(
+    reviews: Project, place: Inbox
+) -> None:
+    with sqlite3.connect(reviews.root / "out.db") as database:
+        database.execute(
+            "CREATE TABLE moods (id TEXT PRIMARY KEY, sentiment TEXT CHECK (sentiment = 'none'))"
+        )
+    judged(reviews, 0.1, destination="sqlite:///out.db/moods", columns=["id", "sentiment"])
+    reviews.run()
+    reviews.loom("alerts", "deliver")
+    [word] = [p.json for p in place.took if p.json["check"] == "load_failed"]
+    assert "rows were refused; the quarantine says why" in word["summary"]
+    assert b"CHECK" not in b"".join(p.body for p in place.took)
+    with sqlite3.connect(reviews.root / "out.db") as database:
+        database.execute("DROP TABLE moods")
+    assert reviews.loom("load", "classify").code == 0
+    assert "load_failed" not in reviews.loom("alerts", "list", "--open").out
+
+
 def test_muting_testing_and_bad_input(reviews: Project, place: Inbox) -> None:
     assert reviews.loom("alerts", "mute", "classify", "--for", "2h", "--why", "known").code == 0
     reviews.run()
@@ -142,6 +162,11 @@ def test_muting_testing_and_bad_input(reviews: Project, place: Inbox) -> None:
         ("mute", "clasify", "--for", "2h", "--why", "x"),
         ("mute", "classify", "--for", "soon", "--why", "x"),
         ("ack", "nothing", "--why", "x"),
+        ("mute", "classify", "--for", "0s", "--why", "x"),
+        ("mute", "classify", "--for", "99999999d", "--why", "x"),
+        ("unmute", "clasify"),
+        ("list", "clasify"),
+        ("resend", "--channel", "opps"),
         ("resend",),
         ("test", "opps"),
     ):
@@ -259,6 +284,19 @@ def test_records_tried_again_say_nothing_of_monitors_that_did_not_look(daily: Pr
     new = [a for a in alerts if a["alert_id"] not in {b["alert_id"] for b in before}]
     assert {a["partition"] for a in new} == {DAYS[0]}
     assert all(a["event"] == "failed" for a in new)
+
+
+def test_a_partition_that_is_not_there_is_said_to_be_so(daily: Project) -> None:
+    for words in (
+        ("release", "classify", "--why", "x"),
+        ("release", "classify", "--why", "x", "--partition", "2027-01-01"),
+        ("quarantine", "list", "classify", "--partition", "2027-01-01"),
+        ("quarantine", "resolve", "classify", "a", "--why", "x", "--partition", "2027-01-01"),
+    ):
+        done = daily.loom(*words)
+        assert done.code == 2, words
+        assert "partition" in done.err
+        assert len(done.err.strip().splitlines()) == 1
 
 
 def test_a_pipeline_whose_file_is_broken_is_told(reviews: Project, place: Inbox) -> None:
