@@ -1,4 +1,5 @@
-"""How long a code location of 200 pipelines loads: ours, and the same assets, checks and jobs written by hand.
+"""How long a code location of 200 pipelines loads: ours, and the same assets, partitions, checks, jobs
+and sensors written by hand.
 
 `python -m benchmarks.loading` measures each side in processes of its own, several times in turn, and prints
 medians. What is measured is the CPU time from the import of the code location to a repository whose jobs are all resolved;
@@ -27,6 +28,11 @@ owners: [team:reviews]
 extract:
   source: data/in_{n}.csv
   key: id
+  partitions: {{every: daily, start: 2026-01-01, column: at}}
+trigger: {{on: [new_data, prompt], every: 60s}}
+monitoring:
+  rejection_rate: 0.2
+  alerts: [{{type: any, channel: stdout}}]
 transform:
   prompt: prompts/classify_{m}.txt
   model: gpt-4o-mini
@@ -39,8 +45,8 @@ evaluate:
   quality_gate: all_pass
   batch_threshold: 0.9
 load:
-  destination: data/out_{n}.parquet
-  mode: upsert
+  destination: data/out_{n}/
+  format: parquet
   on_failure: quarantine
   schema:
     sentiment: {{type: string, enum: [positive, negative, neutral]}}

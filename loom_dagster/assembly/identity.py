@@ -6,20 +6,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from loom_dagster.errors import Misconfigured
-from loom_dagster.prompts import Prompt, compile_prompt
+from loom_dagster.prompts import Prompt, TextFile, compile_prompt
 from loom_dagster.records import digest
 from loom_dagster.settings import Settings
 from loom_dagster.spec import PipelineFile
 from loom_dagster.spec.documents import document_key
 from loom_dagster.spec.models import FieldSpec
 
-__all__ = ["code_version", "columns_to_load", "prompt_of"]
+__all__ = ["code_version", "columns_to_load", "identity_of", "prompt_of"]
 
 
 def code_version(file: PipelineFile, settings: Settings) -> str:
     """Twelve hex digits that change when prompt, contexts, model, parameters or evaluators do."""
-    spec = file.spec
     prompt, _ = compile_prompt(file, settings)
+    return _version(file, settings, prompt)
+
+
+def identity_of(file: PipelineFile, settings: Settings) -> tuple[str, Sequence[TextFile]]:
+    """The code version, and the prompt's file with those of its contexts. Raises Misconfigured with what is wrong with
+    them."""
+    prompt = prompt_of(file, settings)
+    return _version(file, settings, prompt), prompt.texts
+
+
+def _version(file: PipelineFile, settings: Settings, prompt: Prompt | None) -> str:
+    spec = file.spec
     return digest(
         "code:1",
         None if prompt is None else [prompt.digest, prompt.context_digest],

@@ -53,11 +53,12 @@ class State:
 
         return Triggers(self.project, self.settings, self.ledger, self.releases, self.clock)
 
-    def code_version(self, name: str) -> str:
-        """Changes when prompt, contexts, model, parameters or evaluators do."""
-        from loom_dagster.assembly.identity import code_version
+    def identity(self, name: str) -> tuple[str, Sequence[TextFile]]:
+        """The code version, which changes when prompt, contexts, model, parameters or evaluators do, and the files of
+        prompt and contexts. Raises Misconfigured."""
+        from loom_dagster.assembly.identity import identity_of
 
-        return code_version(self.project.pipeline(name), self.settings)
+        return identity_of(self.project.pipeline(name), self.settings)
 
     def texts(self, name: str) -> Sequence[TextFile]:
         """The prompt of a pipeline and its contexts, as they are now. Raises Misconfigured."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -75,7 +75,7 @@ def definitions_of(
     nodes: dict[dg.AssetKey, Node] = {}
 
     def spec(node: Node, deps: Sequence[Node] = ()) -> dg.AssetSpec:
-        found = _partitioned(_spec(translator, node, deps), translator, node, deps)
+        found = _spec(translator, node, deps)
         if found.key in nodes:
             raise dg.DagsterInvalidDefinitionError(
                 f"the translator gives the key {found.key.to_user_string()} to two assets: "
@@ -116,13 +116,13 @@ def definitions_of(
     )
 
 
-def _partitioned(
+def _partitions(
     spec: dg.AssetSpec, translator: LoomTranslator, node: Node, deps: Sequence[Node]
-) -> dg.AssetSpec:
-    """``spec`` with the partitions of its pipeline, and each dependency with those that it is of."""
+) -> dict[str, Any]:
+    """The partitions of its pipeline, and each dependency with those that it is of."""
     parts = partitioning_of(node)
     if parts is None:
-        return spec
+        return {}
     mappings = {translator.key(dep): mapping_of(node, dep) for dep in deps}
     mapped = [
         dg.AssetDep(dep.asset_key, partition_mapping=mappings[dep.asset_key])
@@ -130,7 +130,7 @@ def _partitioned(
         else dep
         for dep in spec.deps
     ]
-    return spec.replace_attributes(deps=mapped, partitions_def=partitions_definition(parts))
+    return {"deps": mapped, "partitions_def": partitions_definition(parts)}
 
 
 def _spec(translator: LoomTranslator, node: Node, deps: Sequence[Node]) -> dg.AssetSpec:
@@ -144,7 +144,8 @@ def _spec(translator: LoomTranslator, node: Node, deps: Sequence[Node]) -> dg.As
     wanted = {translator.key(dep) for dep in deps}
     if not wanted <= {dep.asset_key for dep in found.deps}:
         raise dg.DagsterInvalidDefinitionError(f"asset_spec() takes a dependency away from {node.uri}")
+    parts = _partitions(found, translator, node, deps)
     if node.role in {"source", "prompt", "context", "broken"}:
-        return found
+        return found.replace_attributes(**parts) if parts else found
     # skippable: a trial materializes nothing
-    return found.replace_attributes(skippable=True).with_io_manager_key(IO_MANAGER_KEY)
+    return found.replace_attributes(skippable=True, **parts).with_io_manager_key(IO_MANAGER_KEY)

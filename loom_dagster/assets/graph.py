@@ -147,7 +147,7 @@ def _read(runs: Runs) -> tuple[dict[str, _Draft], dict[str, Sequence[Problem]]]:
     broken: dict[str, Sequence[Problem]] = dict(runs.project.broken)
     for name, file in runs.project.files.items():
         try:
-            version, texts = runs.code_version(name), runs.texts(name)
+            version, texts = runs.identity(name)
         except Misconfigured as error:
             broken[name] = error.problems or (Problem(what=error.what, where=error.where, fix=error.fix),)
             continue

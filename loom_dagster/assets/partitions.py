@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import dagster as dg
@@ -24,8 +25,10 @@ def partitioning_of(node: Node) -> Partitioning | None:
     return None if block is None else block.partitioning()
 
 
+@functools.lru_cache(maxsize=256)
 def partitions_definition(parts: Partitioning) -> dg.PartitionsDefinition[str]:
-    """The same partitions, of the same names, as Dagster knows them."""
+    """The same partitions, of the same names, as Dagster knows them. One for all who have the same: Dagster compares them
+    again and again."""
     if isinstance(parts, Listed):
         return dg.StaticPartitionsDefinition(list(parts.values))
     return dg.TimeWindowPartitionsDefinition(

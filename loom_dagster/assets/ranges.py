@@ -2,7 +2,8 @@
 
 Dagster makes one event a partition of a step's output, so an output is yielded only when every partition of the
 step has something to show. Else the events are logged one by one, and the output is left out: what did not happen
-never looks as if it had.
+never looks as if it had. Dagster skips every step that reads an output that was left out, checks and load included; so
+what such a range has made is loaded by the next one, or by hand.
 """
 
 from __future__ import annotations

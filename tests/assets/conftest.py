@@ -90,8 +90,8 @@ class ScriptedLoom:
 
     triggers: Any = None
 
-    def code_version(self, name: str) -> str:
-        return f"code-of-{name}"
+    def identity(self, name: str) -> tuple[str, Sequence[TextFile]]:
+        return f"code-of-{name}", ()
 
     def texts(self, name: str) -> Sequence[TextFile]:
         return ()
