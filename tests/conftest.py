@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.servers.databases import MariaDb, Postgres, Redis, Server
 from tests.servers.s3 import S3Server
+
+# how long an example takes says nothing of whether it holds
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _SPEAKS = ("LOOM_", "DAGSTER_", "OPENAI_", "ANTHROPIC_")
 
