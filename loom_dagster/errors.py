@@ -24,18 +24,20 @@ class Problem:
     """One thing wrong in what a user wrote.
 
     ``where`` is ``file:line`` relative to the project (or just the file). ``fix`` is the next
-    thing to do. A ``warning`` does not stop a run.
+    thing to do. ``said``: a database's own words, which may quote rows. A ``warning`` does not stop a run.
     """
 
     what: str
     where: str | None = None
     fix: str | None = None
     level: Literal["error", "warning"] = "error"
+    said: str | None = None
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
+        said = f": {self.said}" if self.said else ""
         advice = f" ({self.fix})" if self.fix else ""
-        return f"{place}{self.what}{advice}"
+        return f"{place}{self.what}{said}{advice}"
 
 
 class LoomError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from loom_dagster.errors import LoomError, Misconfigured
@@ -63,10 +64,12 @@ def alerting(
 
 
 def _words(error: LoomError) -> str:
-    """With the first of several things that are wrong."""
+    """With the first of several things that are wrong. A database's own words are left out: they may quote rows."""
     found = error.problems if isinstance(error, Misconfigured) else ()
-    wrong = [str(problem) for problem in found if problem.level == "error"]
-    return f"{error.what}: {wrong[0]}" if wrong else error.sentence()
+    wrong = [str(replace(problem, said=None)) for problem in found if problem.level == "error"]
+    if wrong:
+        return f"{error.what}: {wrong[0]}"
+    return error.what if error.kind == "database" else error.sentence()
 
 
 def tell_fault(

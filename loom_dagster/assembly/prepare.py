@@ -213,5 +213,7 @@ def _attempt(make: Callable[[], T], where: str, found: list[Problem]) -> T | Non
 
 def _problem(error: LoomError, where: str) -> Problem:
     at = f"{where}" if error.where is None or error.where == where else f"{where} -> {error.where}"
+    if error.kind == "database":
+        return Problem(what=error.what, where=at, fix=error.fix, said=error.why)
     what = error.what if error.why is None else f"{error.what}: {error.why}"
     return Problem(what=what, where=at, fix=error.fix)

@@ -66,7 +66,8 @@ def error_document(error: LoomError) -> dict[str, Any]:
 
 def problem_document(problem: Problem) -> dict[str, Any]:
     """For ``--json``."""
-    return {"level": problem.level, "where": problem.where, "what": problem.what, "fix": problem.fix}
+    what = f"{problem.what}: {problem.said}" if problem.said else problem.what
+    return {"level": problem.level, "where": problem.where, "what": what, "fix": problem.fix}
 
 
 def report_error(error: LoomError, *, as_json: bool) -> int:

@@ -45,7 +45,7 @@ def refusal(problems: Sequence[Problem], what: str) -> Misconfigured:
     errors = [p for p in problems if p.level == "error"]
     if len(errors) == 1:
         one = errors[0]
-        return Misconfigured(one.what, where=one.where, fix=one.fix, problems=tuple(problems))
+        return Misconfigured(one.what, where=one.where, why=one.said, fix=one.fix, problems=tuple(problems))
     return Misconfigured(what, why=f"{len(errors)} problems", problems=tuple(problems))
 
 

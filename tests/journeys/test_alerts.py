@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+import duckdb
 import pytest
 
 from tests.journeys.project import Project
@@ -116,6 +117,21 @@ def test_a_run_that_cannot_start_is_told(reviews: Project, place: Inbox) -> None
     reviews.run()
     reviews.loom("alerts", "deliver")
     assert ("recovered", "run_failed") in told(place)
+
+
+def test_what_a_database_says_of_a_row_is_for_the_terminal_only(reviews: Project, place: Inbox) -> None:
+    with duckdb.connect(str(reviews.root / "shop.duckdb")) as shop:
+        shop.execute("CREATE TABLE notes AS SELECT 'a' AS id, 'it is confidential' AS text")
+        shop.execute("CREATE VIEW reviews AS SELECT id, text::INTEGER::VARCHAR AS text FROM notes")
+    reviews.pipeline(extract={"source": "duckdb:///shop.duckdb/reviews", "key": "id"})
+    ran = reviews.run()
+    assert ran.code == 2
+    assert "it is confidential" in ran.out + ran.err
+    reviews.loom("alerts", "deliver")
+    [message] = place.took
+    assert message.json["check"] == "run_failed"
+    assert "shop.duckdb" in message.json["summary"]
+    assert "confidential" not in str(message.json)
 
 
 def test_a_load_that_fails_is_told_and_recovers(reviews: Project, place: Inbox) -> None:
