@@ -229,10 +229,9 @@ def test_a_run_that_a_person_canceled_is_not_asked_for_until_something_comes(
         assert asked.wait(20), "nobody asked the run to stop"
         return run(self, *arguments, **named)
 
-    monkeypatch.setattr(Real, "run", terminated)
-    with contextlib.suppress(dg.DagsterExecutionInterruptedError):
+    with monkeypatch.context() as once, contextlib.suppress(dg.DagsterExecutionInterruptedError):
+        once.setattr(Real, "run", terminated)
         ticking.tick_and_run()
-    monkeypatch.undo()
     [canceled] = ticking.instance.get_runs()
     assert canceled.status is dg.DagsterRunStatus.CANCELED
     assert "the last run was canceled" in ticking.quiet()
