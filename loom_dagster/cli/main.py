@@ -6,6 +6,7 @@ the rooms that do the work (pydantic, pyarrow, Dagster behind them) inside the c
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,10 @@ _LIGHT = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
 
+_COLLECT_EVERY = (
+    50_000  # objects; at 700, Python's own, looking for circles takes a tenth of a run that calls nobody
+)
+
 app = typer.Typer(
     name="loom",
     help="The dbt for AI(E)TL: pipelines that call models, judge the answers and load what passes.",
@@ -73,6 +78,7 @@ def main() -> None:
         output.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     for name, value in _LIGHT.items():
         os.environ.setdefault(name, value)
+    gc.set_threshold(_COLLECT_EVERY)
     code = run_cli(sys.argv[1:])
     if code == exits.INTERRUPTED:
         for output in (sys.stdout, sys.stderr):

@@ -17,7 +17,7 @@ from loom_dagster.records import to_json
 
 __all__ = ["KeyIndex", "key_text"]
 
-_AT_ONCE = 500  # parameters of one SELECT; SQLite takes 999 everywhere
+_AT_ONCE = 400  # keys of one statement, each two parameters; SQLite takes 999 everywhere
 
 
 def key_text(values: Sequence[Any]) -> str | None:
@@ -58,7 +58,12 @@ class KeyIndex:
         """Numbers keys from ``start`` on; one that is there keeps its number. Returns the number of each."""
         rows = [(_hash(key), number) for number, key in enumerate(keys, start)]
         before = self._db.total_changes
-        self._db.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?)", rows)
+        for at in range(0, len(rows), _AT_ONCE):
+            some = rows[at : at + _AT_ONCE]
+            # one statement for many: after each one the interpreter lock has to be won back from a busy event loop
+            marks = ",".join(["(?,?)"] * len(some))
+            statement = f"INSERT OR IGNORE INTO keys VALUES {marks}"  # noqa: S608 - question marks
+            self._db.execute(statement, [value for row in some for value in row])
         if self._db.total_changes - before == len(rows):
             return [number for _, number in rows]
         found = self._find([h for h, _ in rows])

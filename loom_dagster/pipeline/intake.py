@@ -19,7 +19,7 @@ from loom_dagster.records import Batch, Record
 
 __all__ = ["Intake", "OpenPiece", "Room"]
 
-_PIECE = 64  # records; a slow one keeps so many from being written
+_PIECE = 256  # records; a slow one keeps so many from being written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
