@@ -1,0 +1,1 @@
+"""What runs came to, over time, for terminals, pages and those who scrape."""
