@@ -116,6 +116,12 @@ _ALERTS: Step = (
 
 _TAKEN: Step = ("ALTER TABLE runs ADD COLUMN taken VARCHAR",)  # the state of the source that a run read
 
+_TEXTS: Step = (  # what prompts, contexts and recipes of past runs said
+    """CREATE TABLE texts (
+        hash VARCHAR NOT NULL PRIMARY KEY, kind VARCHAR NOT NULL, name VARCHAR NOT NULL, version VARCHAR NOT NULL,
+        text VARCHAR NOT NULL)""",
+)
+
 MIGRATIONS: tuple[Step, ...] = (
     _RUNS,
     _SNAPSHOTS,
@@ -125,6 +131,7 @@ MIGRATIONS: tuple[Step, ...] = (
     _LAST_WRITES,
     _ALERTS,
     _TAKEN,
+    _TEXTS,
 )
 
 
