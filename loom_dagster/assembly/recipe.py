@@ -46,6 +46,7 @@ def recipe_of(ready: Prepared) -> dict[str, Any]:
             "mode": load_mode(spec),
             "on_failure": spec.load.on_failure,
             "retries": spec.load.retries,
+            "columns": list(spec.load.columns) if isinstance(spec.load.columns, tuple) else spec.load.columns,
         },
     }
 

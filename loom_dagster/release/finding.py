@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from loom_dagster.connectors.plain import plain_rows
-from loom_dagster.release.columns import RECORD_ID
+from loom_dagster.release.columns import PREFIX, RECORD_ID
 from loom_dagster.release.row_index import rows_in_index
 
 __all__ = ["Found", "find_record", "has_record"]
@@ -23,26 +23,25 @@ _TABLES = ("transformed", "quarantine", "deferred")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A record in a snapshot. ``table``: transformed, quarantine or deferred; ``row``: its columns there. ``source``: the
-    columns of the source as the pipeline read them, where they are kept with their types."""
+    """A record in a snapshot. ``table``: transformed, quarantine or deferred; ``row``: its columns there. ``kept``: the
+    columns that are not ours, as the pipeline read them or made them; None where only the row's text is kept."""
 
     table: str
     row: dict[str, Any]
-    source: dict[str, Any] | None = None
+    kept: dict[str, Any] | None = None
 
 
-def find_record(folder: Path, record_id: str, outputs: Sequence[str]) -> Found | None:
-    """The record in the snapshot at ``folder``; None when it is not there, or the files are gone. ``outputs``: which
-    columns are the pipeline's own."""
+def find_record(folder: Path, record_id: str) -> Found | None:
+    """The record in the snapshot at ``folder``; None when it is not there, or the files are gone."""
     for table in _TABLES:
         batch = _row(folder / f"{table}.parquet", record_id)
         if batch is None:
             continue
         [row] = plain_rows(batch)
-        kept = batch
-        if table != "transformed":
-            kept = _row(folder / "quarantine_source.parquet", record_id) if table == "quarantine" else None
-        return Found(table=table, row=row, source=None if kept is None else _source(kept, outputs))
+        if table == "quarantine":
+            whole = _row(folder / "quarantine_source.parquet", record_id)
+            return Found(table=table, row=row, kept=None if whole is None else _kept(whole))
+        return Found(table=table, row=row, kept=_kept(batch) if table == "transformed" else None)
     return None
 
 
@@ -50,23 +49,22 @@ def has_record(folder: Path, record_id: str) -> str | None:
     """The table that has the record, if an index says so; None also where there is no index."""
     for table in _TABLES:
         path = folder / f"{table}.parquet"
-        if path.exists() and rows_in_index(path, record_id, rows=_rows(path)):
+        if path.exists() and rows_in_index(path, record_id):
             return table
     return None
 
 
-def _source(batch: pa.RecordBatch, outputs: Sequence[str]) -> dict[str, Any]:
-    ours = [n for n in batch.schema.names if n not in outputs and not n.startswith("_loom_")]
-    [row] = plain_rows(batch.select(ours))
+def _kept(batch: pa.RecordBatch) -> dict[str, Any]:
+    [row] = plain_rows(batch.select([n for n in batch.schema.names if not n.startswith(PREFIX)]))
     return row
 
 
 def _row(path: Path, record_id: str) -> pa.RecordBatch | None:
-    if not path.exists():
+    numbers: Iterable[int] | None = rows_in_index(path, record_id)
+    if numbers == [] or not path.exists():
         return None
     with pq.ParquetFile(path, memory_map=True) as file:
         name = RECORD_ID if RECORD_ID in file.schema_arrow.names else "record_id"
-        numbers: Iterable[int] | None = rows_in_index(path, record_id, rows=file.metadata.num_rows)
         if numbers is None:  # of a time before there were indexes, or a merge of several snapshots
             numbers = _scanned(file, name, record_id)
         for number in numbers:
@@ -93,7 +91,3 @@ def _scanned(file: pq.ParquetFile, name: str, record_id: str) -> Iterable[int]:
             return [before + at]
         before += batch.num_rows
     return []
-
-
-def _rows(path: Path) -> int:
-    return int(pq.read_metadata(path).num_rows)

@@ -75,11 +75,12 @@ class IndexFile:
             self._waiting = [rest] if len(rest) else []
 
 
-def rows_in_index(table: Path, record_id: str, *, rows: int) -> list[int] | None:
-    """The rows of the table's ``rows`` that may be the record's; None when there is no index that fits it."""
+def rows_in_index(table: Path, record_id: str) -> list[int] | None:
+    """The rows of the table that may be the record's; None when it has no index that can be read."""
     try:
         with index_of(table).open("rb") as file:
-            if os.fstat(file.fileno()).st_size != len(_MAGIC) + rows * _EACH or file.read(8) != _MAGIC:
+            rows, rest = divmod(os.fstat(file.fileno()).st_size - len(_MAGIC), _EACH)
+            if rest or file.read(len(_MAGIC)) != _MAGIC:
                 return None
             with closing(mmap(file.fileno(), 0, access=ACCESS_READ)) as there:
                 return _found(there, _hashes([record_id])[0], rows)
