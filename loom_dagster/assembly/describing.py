@@ -135,6 +135,8 @@ def run_lineage(loom: State, name: str, run_id: str) -> dict[str, Any]:
         "stopped_by": outcome.get("stopped_by"),
         "snapshot": _snapshot(loom, name, run),
         "texts": used.missing or "kept",
+        "prompt_columns": sorted(used.prompt.columns) if not isinstance(used.prompt, str) else [],
+        "output_columns": used.outputs,
     }
 
 

@@ -19,6 +19,7 @@ from loom_dagster.cli import (
     alerts,
     exits,
     init,
+    lineage,
     listing,
     load,
     prompts,
@@ -60,6 +61,7 @@ app.command("run")(run.run)
 app.command("stream")(stream.stream)
 app.command("validate")(validate.validate)
 app.command("list")(listing.list_pipelines)
+app.command("lineage")(lineage.lineage)
 app.command("init")(init.init)
 app.command("ui")(ui.ui)
 app.add_typer(quarantine.app, name="quarantine")
