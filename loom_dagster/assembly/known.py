@@ -71,9 +71,7 @@ def unknown_record(
             why=f"the run has left no snapshot: {state}" if state else "it has not been run",
             fix=f"loom run {name}",
         )
-    known = [e.record_id for e in loom.ledger.quarantine(name, partition)][:_IDS] + _some_ids(
-        loom, name, places
-    )
+    known = _some_ids(loom, name, places)
     if not known and not any(_exists(loom, name, place) for place in places):
         return Misconfigured(
             f"there is no record `{record_id}` to be found in {where}",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 __all__ = [
     "EVENT",
@@ -105,7 +106,10 @@ def dataset(
 
 
 def _uri(place: Dataset) -> str:
-    return Path(place.name).as_uri() if place.namespace == "file" else f"{place.namespace}/{place.name}"
+    if place.namespace == "file":
+        return Path(place.name).as_uri()
+    server = place.namespace if "://" in place.namespace else f"loom://{quote(place.namespace)}"
+    return f"{quote(server, safe=':/@%')}/{quote(place.name)}"
 
 
 def column_lineage(place: Dataset, told: Told) -> dict[str, Any]:
@@ -132,7 +136,7 @@ def column_lineage(place: Dataset, told: Told) -> dict[str, Any]:
     return {"columnLineage": facet("columnLineage", fields=fields)} if fields else {}
 
 
-def facet(name: str, **values: Any) -> dict[str, Any]:
+def facet(name: str, /, **values: Any) -> dict[str, Any]:
     schema = _FACETS[name]
     kind = schema.partition("/")[2]
     return {"_producer": PRODUCER, "_schemaURL": f"{_SPEC}/facets/{schema}.json#/$defs/{kind}", **values}

@@ -79,7 +79,9 @@ def _at(file: pq.ParquetFile, number: int) -> pa.RecordBatch:
     group = before = 0
     while number >= before + (here := file.metadata.row_group(group).num_rows):
         before, group = before + here, group + 1
-    [row] = file.read_row_group(group, use_threads=False).slice(number - before, 1).combine_chunks().to_batches()
+    [row] = (
+        file.read_row_group(group, use_threads=False).slice(number - before, 1).combine_chunks().to_batches()
+    )
     return row
 
 
