@@ -87,11 +87,11 @@ def run_chart(document: Mapping[str, Any]) -> str:
         words = (evaluator["name"], f"{evaluator['passed']:,} passed, {evaluator['failed']:,} failed", mean)
         chart.edge(own, chart.node("judge", *words), dotted=True)
     if document["input"]:
-        words = (document["input"]["source"], f"{counts.get('extracted', 0):,} records")
-        chart.edge(chart.node("place", *words), own)
+        read = chart.node("place", document["input"]["source"], f"{counts.get('extracted', 0):,} records")
+        chart.edge(read, own)
     if document["output"]:
-        words = (document["output"]["destination"], f"{counts.get('passed', 0):,} passed")
-        chart.edge(own, chart.node("place", *words))
+        made = chart.node("place", document["output"]["destination"], f"{counts.get('passed', 0):,} passed")
+        chart.edge(own, made)
     for fate in ("quarantined", "deferred"):
         if counts.get(fate):
             chart.edge(own, chart.node("place", fate, f"{counts[fate]:,} records"))
