@@ -26,8 +26,8 @@ __all__ = [
 class Verdict(StrEnum):
     """Of a claim about more records than were looked at."""
 
-    PASS = "pass"
-    FAIL = "fail"
+    PASSED = "passed"
+    FAILED = "failed"
     UNDECIDED = "not enough samples"
 
 
@@ -92,7 +92,7 @@ class Sampled:
 
     @property
     def passed(self) -> bool:
-        return self.verdict is Verdict.PASS
+        return self.verdict is Verdict.PASSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
