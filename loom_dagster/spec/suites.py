@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from loom_dagster.spec.blocks import Block, Count, Name, Names, Positive, Share, Text
-from loom_dagster.spec.scalars import resolve
 
 __all__ = [
     "Cases",
@@ -81,11 +80,11 @@ class UnitTest(Block):
 
     name: Name
     description: str | None = None
-    input: dict[Text, Any] = {}
+    input: dict[Text, Any] = Field(default={})
     cases: Annotated[
         Cases | None, BeforeValidator(_cases_as_mapping, json_schema_input_type=Cases | str | None)
     ] = None
-    expected: dict[Text, Any] = {}
+    expected: dict[Text, Any] = Field(default={})
     assertions: Assertions = ()
     repeat: Repeat = 1
     pass_: Annotated[Pass, BeforeValidator(_pass_as_mapping, json_schema_input_type=int | float | str)] = (
