@@ -51,11 +51,12 @@ def accuracy(counts: Numbers) -> Numbers:
 
 
 def macro_f1(counts: Numbers) -> Numbers:
-    """The mean over the classes that occur of 2 TP / (2 TP + FP + FN) (Sokolova and Lapalme, IPM 45, 2009)."""
-    both = counts.sum(axis=-1) + counts.sum(axis=-2)
-    occurs = both > 0
-    of_class = 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.where(occurs, both, 1.0)
-    return np.asarray(of_class.sum(axis=-1) / occurs.sum(axis=-1))
+    """The mean over the classes of the truth of 2 TP / (2 TP + FP + FN) (Sokolova and Lapalme, IPM 45, 2009). What is
+    only ever said counts against the classes that it was said of."""
+    truth = counts.sum(axis=-1)
+    both = np.where(truth > 0, truth + counts.sum(axis=-2), 1.0)
+    of_class = 2 * np.diagonal(counts, axis1=-2, axis2=-1) / both
+    return np.asarray(of_class.sum(axis=-1) / (truth > 0).sum(axis=-1))
 
 
 def kappa(counts: Numbers) -> Numbers:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from loom_dagster.prompt_tests.beta import beta_cdf, beta_quantile, binomial_tail, normal_quantile, t_quantile
+from loom_dagster.prompt_tests.beta import beta_cdf, beta_quantile, binomial_tail, t_quantile
 from loom_dagster.prompt_tests.betting import bisected
 
 __all__ = [
@@ -103,27 +103,13 @@ def _unskewed(u: float, skew: float, n: int) -> float:
 
 
 def unbounded_std(values: Numbers, alpha: float) -> tuple[float, float]:
-    """Bonett, Approximate confidence interval for standard deviation of nonnormal distributions, Comput. Statist. Data
-    Anal. 50 (2006): log s is near normal, with a variance that the kurtosis says."""
+    """The root of the mean of the squared deviations, as ``unbounded_mean``; those are more skewed than the values, so
+    it wants more of them. Unknown below 30."""
     n = len(values)
-    if n < 10:
+    if n < 30:
         return 0.0, math.inf
-    spread = float(values.std(ddof=1))
-    if spread == 0.0:
-        return 0.0, 0.0
-    z = normal_quantile(1 - alpha / 2)
-    trimmed = _trimmed_mean(values, 1 / (2 * math.sqrt(n - 4)))
-    kurtosis = n * float(((values - trimmed) ** 4).sum()) / float(((values - values.mean()) ** 2).sum()) ** 2
-    error = math.sqrt(max(kurtosis - (n - 3) / n, 0.0) / (n - 1))
-    small = n / (n - z) if n > z else 1.0
-    return math.sqrt(small) * spread * math.exp(-z * error / 2), math.sqrt(small) * spread * math.exp(
-        z * error / 2
-    )
-
-
-def _trimmed_mean(values: Numbers, share: float) -> float:
-    cut = int(len(values) * share)
-    return float(np.sort(values)[cut : len(values) - cut].mean())
+    low, high = unbounded_mean((values - values.mean()) ** 2 * n / (n - 1), alpha)
+    return math.sqrt(max(low, 0.0)), math.sqrt(high)
 
 
 def _last(holds: Callable[[int], bool], n: int) -> int:
