@@ -24,12 +24,13 @@ from loom_dagster.spec import nearest
 
 __all__ = ["ANY", "BOOLEAN", "NUMBER", "TEXT", "Function", "Kind", "Scope", "check"]
 
-Sort = Literal["number", "text", "boolean", "list", "null", "any"]
+Sort = Literal["number", "text", "boolean", "list", "object", "null", "any"]
 _WORDS: Mapping[Sort, str] = {
     "number": "a number",
     "text": "a text",
     "boolean": "true or false",
     "list": "a list",
+    "object": "an object",
     "null": "null",
     "any": "anything",
 }
@@ -68,16 +69,18 @@ _OF_VALUES: Mapping[str, Function] = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """What may be named: ``names`` everywhere; those of one record, ``of_record``, within a function over records
-    only. ``open``: first words below which anything may be named, such as an ``input`` whose columns are not known."""
+    only. ``open``: first words below which anything may be named, such as an ``input`` whose columns are not known.
+    ``absent``: names that could be there, and why they are not."""
 
     names: Mapping[Path, Kind] = field(default_factory=dict)
     of_record: Mapping[Path, Kind] = field(default_factory=dict)
     functions: Mapping[str, Function] = field(default_factory=dict)
     open: frozenset[str] = frozenset()
+    absent: Mapping[Path, str] = field(default_factory=dict)
 
     def within(self) -> Scope:
         """Inside a function over records."""
-        return Scope(names={**self.names, **self.of_record}, open=self.open)
+        return Scope(names={**self.names, **self.of_record}, open=self.open, absent=self.absent)
 
     def function(self, name: str) -> Function | None:
         return self.functions.get(name) or _OF_VALUES.get(name)
@@ -129,15 +132,15 @@ class _Checker:
 
     def _name(self, node: Name, scope: Scope) -> Kind:
         found = scope.names.get(node.path)
-        if found is None and node.path[0] in scope.open and len(node.path) > 1:
-            return ANY
-        for size in range(len(node.path) - 1, 0, -1):  # a part of something of which anything may be
-            above = scope.names.get(node.path[:size])
-            if found is None and above is not None and above.sort == "any":
-                return ANY
         if found is not None:
             return found
+        # below a value of which nothing is known, anything may be
+        above = (scope.names.get(node.path[:size]) for size in range(1, len(node.path)))
+        if any(kind == ANY for kind in above) or (node.path[0] in scope.open and len(node.path) > 1):
+            return ANY
         said = shown(node.path)
+        if node.path in scope.absent:
+            raise self._wrong(node.at, f"there is no `{said}`: {scope.absent[node.path]}")
         if node.path in scope.of_record:
             fix = f"take it together: `mean({said})`, `fraction({said} > 0.8)`"
             raise self._wrong(node.at, f"`{said}` is of one record, and this is of many", fix)
