@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from loom_dagster.prompt_tests.beta import normal_quantile
+from loom_dagster.prompt_tests.beta import normal_cdf, normal_quantile
 from loom_dagster.prompt_tests.intervals import fraction
 
 __all__ = [
@@ -117,10 +117,8 @@ def agreement_interval(
 
 
 def _corrected(p: float, shift: float, skew: float) -> float:
-    from statistics import NormalDist
-
     z = shift + normal_quantile(p)
-    return NormalDist().cdf(shift + z / (1 - skew * z))
+    return normal_cdf(shift + z / (1 - skew * z))
 
 
 def _acceleration(found: Confusion, measure: Measure) -> float:

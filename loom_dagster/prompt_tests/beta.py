@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
+from statistics import NormalDist
 
-__all__ = ["beta_cdf", "beta_quantile", "binomial_tail", "normal_quantile", "t_quantile"]
+__all__ = ["beta_cdf", "beta_quantile", "binomial_tail", "normal_cdf", "normal_quantile", "t_quantile"]
 
+_NORMAL = NormalDist()
 _TINY = 1e-300
 _EPS = 1e-15
 _TERMS = 100_000
@@ -73,9 +75,11 @@ def t_quantile(p: float, df: int) -> float:
     return math.sqrt(df * (1 - share) / share) if share > 0 else math.inf
 
 
-@functools.lru_cache(maxsize=4_096)
 def normal_quantile(p: float) -> float:
     """The z that a share ``p`` lies below."""
-    import statistics
+    return _NORMAL.inv_cdf(p)
 
-    return statistics.NormalDist().inv_cdf(p)
+
+def normal_cdf(z: float) -> float:
+    """The share that lies below ``z``."""
+    return _NORMAL.cdf(z)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from loom_dagster.errors import Misconfigured, OverBudget
 from loom_dagster.prompt_tests.claims import Claim, Claims
-from loom_dagster.prompt_tests.drawing import Drawn, Row
+from loom_dagster.prompt_tests.drawing import Drawn
 from loom_dagster.prompt_tests.expressions import parse
+from loom_dagster.prompt_tests.gathering import at_once
 from loom_dagster.prompt_tests.looks import Look, looks
 from loom_dagster.prompt_tests.nodes import Call, Combined, Compared, Constant, Name
-from loom_dagster.prompt_tests.observed import Asks, Observed
+from loom_dagster.prompt_tests.observed import Asks
 from loom_dagster.prompt_tests.ranges import together
 from loom_dagster.prompt_tests.scopes import Names
 from loom_dagster.prompt_tests.table import HALLUCINATED, Reference, Table
@@ -19,9 +19,8 @@ from loom_dagster.prompt_tests.verdicts import Finding, Sampled, Verdict
 from loom_dagster.records import dollars
 from loom_dagster.spec.suites import DistributionalTest
 
-__all__ = ["AT_ONCE", "ask_rows", "claims_of", "run_distributional"]
+__all__ = ["claims_of", "run_distributional"]
 
-AT_ONCE = 256  # rows on their way: the gateway's own limits are narrower
 Progress = Callable[[int, int], None]
 """Rows asked, of so many planned."""
 
@@ -64,7 +63,7 @@ async def run_distributional(
     for look in looks(len(drawn.rows)):
         rows = drawn.rows[len(table.rows) : look.n]
         try:
-            seen = await ask_rows(asks, rows)
+            seen = await at_once(lambda row: asks.ask(row.columns), rows)
         except OverBudget as error:
             if not findings:
                 raise
@@ -77,25 +76,6 @@ async def run_distributional(
         if together("and", [f.verdict for f in findings]) is not Verdict.UNDECIDED:
             break
     return _result(test, drawn, table, findings, reason)
-
-
-async def ask_rows(asks: Asks, rows: Sequence[Row]) -> list[Observed]:
-    """All of ``rows``, so many at once; the first error ends it."""
-    found: dict[int, Observed] = {}
-    todo = iter(enumerate(rows))
-
-    async def work() -> None:
-        for index, row in todo:
-            found[index] = await asks.ask(row.columns)
-
-    workers = [asyncio.create_task(work()) for _ in range(min(AT_ONCE, len(rows)))]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-    return [found[index] for index in range(len(rows))]
 
 
 def _result(

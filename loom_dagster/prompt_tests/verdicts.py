@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from loom_dagster.prompt_tests.observed import Observed
+from loom_dagster.records import dollars
 
 __all__ = [
     "Change",
@@ -94,15 +94,23 @@ class Sampled:
     def passed(self) -> bool:
         return self.verdict is Verdict.PASSED
 
+    @property
+    def stopped(self) -> str:
+        """``stopped after 240 of 1,000, saved about $0.31``; empty when all were asked."""
+        return _stopped(self.seen, self.planned, self.saved) if self.certain else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """What one version made of an input. ``score`` None: there are no evaluators."""
+    """What one version made of an input. ``score`` None: there are no evaluators. ``cost`` in USD at the time (None: not
+    known), ``paid`` now."""
 
     passed: bool
     score: float | None = None
     output: Mapping[str, Any] | None = None
     reason: str = ""
+    cost: float | None = None
+    paid: float = 0.0
 
     @classmethod
     def of(cls, seen: Observed, passed: bool | None = None, reason: str | None = None) -> Side:
@@ -112,6 +120,8 @@ class Side:
             score=seen.score,
             output=seen.output,
             reason=(seen.error or seen.reason) if reason is None else reason,
+            cost=seen.cost,
+            paid=seen.paid,
         )
 
 
@@ -126,10 +136,10 @@ class Change:
 
     @property
     def gain(self) -> float | None:
-        """How much better it scores; None unless both have a score."""
-        if self.before.score is None or self.after.score is None:
+        """How much better it scores: one that could not be judged scores 0. None where neither has a score."""
+        if self.before.score is None and self.after.score is None:
             return None
-        return self.after.score - self.before.score
+        return (self.after.score or 0.0) - (self.before.score or 0.0)
 
     @property
     def better(self) -> bool:
@@ -173,7 +183,7 @@ class PairTest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
     """Two versions on the same inputs. ``changes`` are all pairs; ``missing`` inputs that one side does not have.
-    ``planned`` pairs of which ``certain`` made the rest unnecessary."""
+    ``planned`` pairs of which ``certain`` made the rest unnecessary; ``saved`` in USD what they would have cost."""
 
     baseline: str
     verdict: Comparison
@@ -190,6 +200,11 @@ class Compared:
         return self.verdict is not Comparison.WORSE
 
     @property
+    def stopped(self) -> str:
+        """``stopped after 240 of 1,000, saved about $0.31``; empty when all were asked."""
+        return _stopped(len(self.changes), self.planned, self.saved) if self.certain else ""
+
+    @property
     def worse(self) -> list[Change]:
         """Passed before and not now, the largest loss first."""
         return sorted((c for c in self.changes if c.worse), key=_gain)
@@ -200,6 +215,10 @@ class Compared:
         return sorted((c for c in self.changes if c.better), key=lambda c: -_gain(c))
 
 
+def _stopped(seen: int, planned: int, saved: float | None) -> str:
+    money = f", saved about {dollars(saved)}" if saved else ""
+    return f"stopped after {seen:,} of {planned:,}{money}"
+
+
 def _gain(change: Change) -> float:
-    gain = change.gain
-    return 0.0 if gain is None or math.isnan(gain) else gain
+    return change.gain or 0.0
