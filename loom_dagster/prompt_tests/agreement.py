@@ -1,4 +1,4 @@
-"""How well a field of the output agrees with a reference: accuracy, macro F1, Cohen's kappa, with intervals."""
+"""How well a field of the output agrees with a reference: accuracy, macro F1, Cohen's kappa and the like, with intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ import numpy.typing as npt
 from loom_dagster.prompt_tests.beta import normal_quantile
 from loom_dagster.prompt_tests.intervals import fraction
 
-__all__ = ["Confusion", "accuracy", "agreement_interval", "confusion", "kappa", "macro_f1"]
+__all__ = [
+    "Confusion",
+    "accuracy",
+    "agreement_interval",
+    "confusion",
+    "kappa",
+    "macro_f1",
+    "macro_precision",
+    "macro_recall",
+]
 
 Numbers = npt.NDArray[np.float64]
 Measure = Callable[[Numbers], Numbers]
@@ -59,6 +68,22 @@ def macro_f1(counts: Numbers) -> Numbers:
     return np.asarray(of_class.sum(axis=-1) / (truth > 0).sum(axis=-1))
 
 
+def macro_precision(counts: Numbers) -> Numbers:
+    """The mean over the classes of the truth of TP / (TP + FP), 0 for one that was never said."""
+    return _over_truth(counts, counts.sum(axis=-2))
+
+
+def macro_recall(counts: Numbers) -> Numbers:
+    """The mean over the classes of the truth of TP / (TP + FN)."""
+    return _over_truth(counts, counts.sum(axis=-1))
+
+
+def _over_truth(counts: Numbers, of: Numbers) -> Numbers:
+    occurs = counts.sum(axis=-1) > 0
+    shares = np.diagonal(counts, axis1=-2, axis2=-1) / np.where(of > 0, of, 1.0)
+    return np.asarray(np.where(occurs, shares, 0.0).sum(axis=-1) / occurs.sum(axis=-1))
+
+
 def kappa(counts: Numbers) -> Numbers:
     """Cohen, Educ. Psychol. Meas. 20 (1960); 1 where there is one class and nothing to disagree about."""
     shares = counts / counts.sum(axis=(-2, -1), keepdims=True)
@@ -71,10 +96,12 @@ def kappa(counts: Numbers) -> Numbers:
 def agreement_interval(
     found: Confusion, measure: Measure, alpha: float, *, seed: int = 0
 ) -> tuple[float, float]:
-    """Of macro F1 or kappa. The BCa bootstrap (Efron, JASA 82, 1987), its acceleration from the jackknife, both over
+    """Of any measure but accuracy. The BCa bootstrap (Efron, JASA 82, 1987), its acceleration from the jackknife, both over
     cells instead of records: every record of a cell is worth the same. With fewer than 10 disagreements the
     lower end is the value at the most errors that Clopper and Pearson allow, all of them in the rarest classes."""
     value = float(measure(found.counts))
+    if found.n < 2:
+        return -1.0, 1.0
     wrong = found.n - found.agreed
     if wrong < _FEW:
         _, most = fraction(wrong, found.n, alpha)

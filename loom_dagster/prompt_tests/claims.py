@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from loom_dagster.prompt_tests.estimates import OF_THE_SAMPLE, Estimate
+from loom_dagster.prompt_tests.estimates import OF_THE_SAMPLE, OWN, Estimate
 from loom_dagster.prompt_tests.looks import Look
 from loom_dagster.prompt_tests.needed import needed_for, needed_for_fraction
 from loom_dagster.prompt_tests.nodes import Call, Combined, Compared, Constant, Listed, Name, Negated, Node
@@ -53,9 +53,7 @@ class Claims:
     @property
     def each(self) -> float:
         """The error of each statistic of which an interval is claimed."""
-        sampled = [
-            s for s in self.statistics.values() if isinstance(s, Call) and s.function in ("min", "max")
-        ]
+        sampled = [s for s in self.statistics.values() if isinstance(s, Call) and s.function in OWN]
         return self.alpha / max(len(self.statistics) - len(sampled), 1)
 
     def look(self, estimator: Estimator, look: Look) -> list[Finding]:
@@ -74,7 +72,8 @@ class Claims:
                 return self._compared(text, node, look)
             case Negated():
                 inner = self._finding("", node.operand, look)
-                parts, verdict = (inner,), negation(inner.verdict)
+                parts: tuple[Finding, ...] = (inner,)
+                verdict = negation(inner.verdict)
             case Combined():
                 parts = (self._finding("", node.left, look), self._finding("", node.right, look))
                 verdict = together(node.operator, [p.verdict for p in parts])

@@ -16,6 +16,8 @@ from loom_dagster.prompt_tests.agreement import (
     confusion,
     kappa,
     macro_f1,
+    macro_precision,
+    macro_recall,
 )
 from loom_dagster.prompt_tests.betting import bounded_mean, bounded_std
 from loom_dagster.prompt_tests.intervals import (
@@ -28,12 +30,20 @@ from loom_dagster.prompt_tests.intervals import (
 )
 from loom_dagster.prompt_tests.looks import Look
 
-__all__ = ["AGREEMENT", "OF_THE_SAMPLE", "Estimate", "agreement", "estimate"]
+__all__ = ["AGREEMENT", "OF_THE_SAMPLE", "OWN", "Estimate", "agreement", "estimate"]
 
 Numbers = npt.NDArray[np.float64]
 Ends = tuple[float, float]
 OF_THE_SAMPLE = "of the sample itself, not of all records"
-AGREEMENT: Mapping[str, Measure] = {"accuracy": accuracy, "f1": macro_f1, "kappa": kappa}
+OWN = frozenset({"min", "max", "count"})
+"""Of the sample itself: no interval is claimed."""
+AGREEMENT: Mapping[str, Measure] = {
+    "accuracy": accuracy,
+    "f1": macro_f1,
+    "precision": macro_precision,
+    "recall": macro_recall,
+    "kappa": kappa,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +62,7 @@ def estimate(
     function: str, values: Sequence[float], look: Look, alpha: float, *, bounded: bool, share: float = 0.5
 ) -> Estimate | None:
     """``function`` of ``values``, which are in the order they came: mean, std, min, max, median, percentile (``share`` of
-    the values lie below it) or fraction. ``bounded``: they lie in [0, 1]. None: nothing to say at this look."""
+    the values lie below it), fraction or count. ``bounded``: they lie in [0, 1]. None: nothing to say at this look."""
     if not values:
         return None
     x = np.asarray(values, np.float64)
@@ -71,6 +81,10 @@ def estimate(
             )
         case "std":
             return _spending(_std(x), lambda a: unbounded_std(x, a), look, alpha, "t, skewness removed")
+        case "count":
+            k = float(x.sum())
+            rest = look.planned - len(x)
+            return _found(k, (k, k + rest), OF_THE_SAMPLE)
         case "min" | "max":
             return _extreme(function, x, look, bounded=bounded)
         case "median" | "percentile":
@@ -81,7 +95,7 @@ def estimate(
 def agreement(
     measure: str, truth: Sequence[str], said: Sequence[str], look: Look, alpha: float
 ) -> Estimate | None:
-    """accuracy, f1 (macro) or kappa of what was ``said`` against the ``truth``."""
+    """One of AGREEMENT, of what was ``said`` against the ``truth``."""
     if not truth:
         return None
     if measure == "accuracy":

@@ -48,5 +48,5 @@ def _rounded(n: float) -> int | None:
     """Up, to two digits that say something."""
     if n > _LARGEST:
         return None
-    unit = 10 ** max(len(str(math.ceil(n))) - 2, 0)
+    unit = int(10 ** max(len(str(math.ceil(n))) - 2, 0))
     return math.ceil(n / unit) * unit
