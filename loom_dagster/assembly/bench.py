@@ -76,6 +76,14 @@ class Bench:
     def version(self) -> str | None:
         return self._ready.spec.version
 
+    @property
+    def replays(self) -> bool:
+        return self._options.replay
+
+    @property
+    def records(self) -> bool:
+        return self._options.record
+
     def check(self, item: Item) -> None:
         """Raises Misconfigured when the records that ``item`` is about cannot be read."""
         if isinstance(item.spec, DistributionalTest | IntegrationTest):

@@ -22,6 +22,7 @@ from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.clock import Clock
 from loom_dagster.gateway import Asks, Question, Spend
 from loom_dagster.ledger import Budgets, Ledger, RunHandle, SpendLog
+from loom_dagster.ledger.spend import Stored
 from loom_dagster.pipeline import Outcome, Plan, Stop, run
 from loom_dagster.prompt_tests.drawing import Drawn
 from loom_dagster.prompt_tests.expressions import parse
@@ -173,22 +174,20 @@ def judged(item: Item, test: IntegrationTest, ended: Ended, drawn: Drawn) -> Run
         "pass_rate": counts.passed / counts.extracted if counts.extracted else None,
     }
     lookup = lookup_in(facts)
-    claimed = [claim_failure(parse(text, RUN), lookup) for text in test.assertions]
-    why = [outcome.stopped_by or outcome.verdict.reason] if not outcome.released else []
+    claimed = [reason for text in test.assertions if (reason := claim_failure(parse(text, RUN), lookup))]
+    why = [] if outcome.released else [outcome.stopped_by or outcome.verdict.reason]
     if load is not None and load.reason:
         why.append(load.reason)
-    notes = list(outcome.notes) + ([] if any(claimed) else why)
+    answered = not (counts.deferred or outcome.stopped_by)
+    failed = bool(claimed) or not answered  # records that were not asked say nothing of the pipeline
+    notes = list(outcome.notes) if failed else [*outcome.notes, *why]
     if drawn.available < test.sample_size:
-        notes.insert(
-            0, f"{test.sample_size:,} records are wanted and there are {drawn.available:,}: all were used"
-        )
-    failures = [reason for reason in claimed if reason is not None]
-    if outcome.counts.deferred or outcome.stopped_by:  # it says nothing of a pipeline that it was not asked
-        failures = [*why, *failures]
-        why = []
+        what = f"{test.sample_size:,} records are wanted and there are {drawn.available:,}: all were used"
+        notes.insert(0, what)
     return RunResult(
         item=item,
-        failures=tuple([*failures, *(why if failures else [])]),
+        answered=answered,
+        failures=(*claimed, *why) if failed else (),
         facts=facts,
         notes=tuple(f"{item.name}: {note}" for note in notes),
     )

@@ -53,12 +53,18 @@ class SampleResult:
     def passed(self) -> bool:
         return self.sampled is not None and self.sampled.passed
 
+    @property
+    def answered(self) -> bool:
+        """Whether every question that it asks was."""
+        return self.sampled is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """Of an integration test. ``facts``: what its assertions are about. ``notes``: what people should know of the run."""
 
     item: Item
+    answered: bool = True
     failures: tuple[str, ...] = ()
     facts: Mapping[str, float | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from loom_dagster.prompt_tests.running import CaseResult
 from loom_dagster.prompt_tests.verdicts import Finding, Sampled, Verdict
 from loom_dagster.records import dollars
 
-__all__ = ["Line", "lines_of", "reasons_of", "remarks_of"]
+__all__ = ["Line", "Said", "badness", "lines_of", "reasons_of", "remarks_of"]
 
 Said = Literal["passed", "failed", "undecided"]
 
@@ -55,6 +55,13 @@ def remarks_of(result: Result) -> list[str]:
     if isinstance(result, SampleResult):
         return [] if result.sampled is None else list(_of_sample(result.sampled))
     return list(result.notes) if isinstance(result, RunResult) else []
+
+
+def badness(result: Result) -> tuple[float, float]:
+    """To sort by, the worst first: the share of right answers, then the score."""
+    if not isinstance(result, CaseResult):
+        return (0.0, 0.0)
+    return (result.right / result.case.repeat, result.score or 0.0)
 
 
 def _measured(result: CaseResult) -> str:
