@@ -17,6 +17,7 @@ import typer
 
 from loom_dagster.cli import (
     alerts,
+    cost,
     exits,
     init,
     listing,
@@ -60,6 +61,7 @@ app.command("run")(run.run)
 app.command("stream")(stream.stream)
 app.command("validate")(validate.validate)
 app.command("list")(listing.list_pipelines)
+app.command("cost")(cost.cost)
 app.command("init")(init.init)
 app.command("ui")(ui.ui)
 app.add_typer(quarantine.app, name="quarantine")

@@ -30,7 +30,7 @@ from loom_dagster.records import Account, Answer
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Gateway"]
+__all__ = ["Gateway", "usable"]
 
 _CUTS = 8  # how often a prompt is shortened before it is given up
 _REFUSED = {"content_filter": "content_filter", "refused": "refused", "refusal": "refused"}
@@ -220,7 +220,7 @@ class Gateway:
 
     def _told(self, question: Question, answer: Answer) -> Answer:
         self._listen(question, answer)
-        return _usable(answer)
+        return usable(answer)
 
     def _way(self, model: Model) -> _Way:
         known = self._ways.get(id(model))
@@ -268,7 +268,7 @@ def _too_long(model: Model, way: _Way) -> Permanent:
     )
 
 
-def _usable(answer: Answer) -> Answer:
+def usable(answer: Answer) -> Answer:
     """The answer, unless its end says that it is none. Raises Permanent."""
     finish = answer.finish
     if finish == "stop":
