@@ -17,6 +17,7 @@ import typer
 
 from loom_dagster.cli import (
     alerts,
+    cost,
     exits,
     init,
     listing,
@@ -62,6 +63,7 @@ app.command("stream")(stream.stream)
 app.command("validate")(validate.validate)
 app.command("test")(tests.run_tests)
 app.command("list")(listing.list_pipelines)
+app.command("cost")(cost.cost)
 app.command("init")(init.init)
 app.command("ui")(ui.ui)
 app.add_typer(quarantine.app, name="quarantine")

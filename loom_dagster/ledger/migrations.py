@@ -116,6 +116,21 @@ _ALERTS: Step = (
 
 _TAKEN: Step = ("ALTER TABLE runs ADD COLUMN taken VARCHAR",)  # the state of the source that a run read
 
+# what was spent, by what it was spent for; what was written before says nothing of that
+_BOOKS: Step = (
+    """CREATE TABLE books (
+        run_id VARCHAR NOT NULL REFERENCES runs (run_id), allowance INTEGER NOT NULL, day VARCHAR NOT NULL,
+        purpose VARCHAR NOT NULL, model VARCHAR NOT NULL, prompt VARCHAR NOT NULL, pipeline VARCHAR NOT NULL,
+        spent BIGINT NOT NULL, unconfirmed BIGINT NOT NULL, calls BIGINT NOT NULL, unpriced BIGINT NOT NULL,
+        lost BIGINT NOT NULL, input_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL,
+        output_tokens BIGINT NOT NULL, PRIMARY KEY (run_id, allowance, day, purpose, model, prompt))""",
+    """INSERT INTO books SELECT run_id, allowance, day, '', '', '', pipeline, spent, unconfirmed, 0, 0, 0, 0, 0, 0
+        FROM spend""",
+    "DROP TABLE spend",
+    "ALTER TABLE books RENAME TO spend",
+    "CREATE INDEX spend_of_day ON spend (day, pipeline)",
+)
+
 MIGRATIONS: tuple[Step, ...] = (
     _RUNS,
     _SNAPSHOTS,
@@ -125,6 +140,7 @@ MIGRATIONS: tuple[Step, ...] = (
     _LAST_WRITES,
     _ALERTS,
     _TAKEN,
+    _BOOKS,
 )
 
 
