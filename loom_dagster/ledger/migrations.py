@@ -131,6 +131,12 @@ _BOOKS: Step = (
     "CREATE INDEX spend_of_day ON spend (day, pipeline)",
 )
 
+_TEXTS: Step = (  # what prompts, contexts and recipes of past runs said
+    """CREATE TABLE texts (
+        hash VARCHAR NOT NULL PRIMARY KEY, kind VARCHAR NOT NULL, name VARCHAR NOT NULL, version VARCHAR NOT NULL,
+        text VARCHAR NOT NULL)""",
+)
+
 MIGRATIONS: tuple[Step, ...] = (
     _RUNS,
     _SNAPSHOTS,
@@ -141,6 +147,7 @@ MIGRATIONS: tuple[Step, ...] = (
     _ALERTS,
     _TAKEN,
     _BOOKS,
+    _TEXTS,
 )
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "QuarantineEntry",
     "RunHandle",
     "RunRow",
+    "SnapshotPlace",
     "SnapshotRow",
     "VersionRow",
     "WatermarkRow",
@@ -104,12 +105,23 @@ class PastRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRow:
-    """A version of something that determines answers. ``kind``: prompt, context, model, pipeline."""
+    """A version of something that determines answers. ``kind``: prompt, context, model, recipe. ``text``, whose SHA-256
+    ``hash`` then is, is kept by it."""
 
     kind: str
     name: str
     version: str
     hash: str
+    text: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotPlace:
+    """Where a run's snapshot is: which partition, which folder in it."""
+
+    run_id: str
+    partition: str
+    folder: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
