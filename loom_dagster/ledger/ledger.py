@@ -16,6 +16,7 @@ from loom_dagster.clock import Clock, SystemClock
 from loom_dagster.ledger import alerts, leases, quarantine, runs, snapshots
 from loom_dagster.ledger.alert_rows import Findings
 from loom_dagster.ledger.database import Database, repeatable
+from loom_dagster.ledger.history import History
 from loom_dagster.ledger.migrations import migrate
 from loom_dagster.ledger.outbox import Outbox
 from loom_dagster.ledger.past_runs import PastRuns
@@ -54,6 +55,7 @@ class Ledger:
         migrate(self._database, self._clock)
         self.outbox = Outbox(self._database, self._clock)
         self.past_runs = PastRuns(self._database)
+        self.history = History(self._database, self._clock)
 
     def close(self) -> None:
         self._database.close()
