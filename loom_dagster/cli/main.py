@@ -18,15 +18,18 @@ import typer
 from loom_dagster.cli import (
     alerts,
     exits,
+    history,
     init,
     listing,
     load,
+    metrics,
     prompts,
     quarantine,
     release,
     run,
     schema,
     state,
+    status,
     stream,
     ui,
     validate,
@@ -58,6 +61,9 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("stream")(stream.stream)
+app.command("status")(status.status)
+app.command("history")(history.history)
+app.command("metrics")(metrics.metrics)
 app.command("validate")(validate.validate)
 app.command("list")(listing.list_pipelines)
 app.command("init")(init.init)
