@@ -26,6 +26,7 @@ from loom_dagster.cli import (
     prompts,
     quarantine,
     release,
+    report,
     run,
     schema,
     state,
@@ -64,6 +65,7 @@ app.command("stream")(stream.stream)
 app.command("status")(status.status)
 app.command("history")(history.history)
 app.command("metrics")(metrics.metrics)
+app.command("report")(report.report)
 app.command("validate")(validate.validate)
 app.command("list")(listing.list_pipelines)
 app.command("init")(init.init)

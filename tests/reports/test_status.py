@@ -68,9 +68,7 @@ def test_one_held_partition_of_many_is_named(project):
     project.pipeline("daily")
     text = (project.root / "pipelines/daily.yaml").read_text("utf-8")
     block = "key: id, partitions: {every: daily, start: 2026-01-01}"
-    text = text.replace("data/in.csv", "'data/{{ partition }}.csv'").replace(
-        "out/daily.csv", "out/daily/"
-    )
+    text = text.replace("data/in.csv", "'data/{{ partition }}.csv'").replace("out/daily.csv", "out/daily/")
     project.write("pipelines/daily.yaml", text.replace("key: id", block))
     project.ran("daily", "2026-01-01", status="held")
     project.ran("daily", "2026-01-02")
