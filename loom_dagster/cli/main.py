@@ -19,15 +19,19 @@ from loom_dagster.cli import (
     alerts,
     cost,
     exits,
+    history,
     init,
     listing,
     load,
+    metrics,
     prompts,
     quarantine,
     release,
+    report,
     run,
     schema,
     state,
+    status,
     stream,
     tests,
     ui,
@@ -60,6 +64,10 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("stream")(stream.stream)
+app.command("status")(status.status)
+app.command("history")(history.history)
+app.command("metrics")(metrics.metrics)
+app.command("report")(report.report)
 app.command("validate")(validate.validate)
 app.command("test")(tests.run_tests)
 app.command("list")(listing.list_pipelines)

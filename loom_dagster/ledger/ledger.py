@@ -18,6 +18,7 @@ from loom_dagster.ledger.alert_rows import Findings
 from loom_dagster.ledger.books import Books
 from loom_dagster.ledger.database import Database, repeatable
 from loom_dagster.ledger.kept import Kept
+from loom_dagster.ledger.history import History
 from loom_dagster.ledger.migrations import migrate
 from loom_dagster.ledger.outbox import Outbox
 from loom_dagster.ledger.past_runs import PastRuns
@@ -58,6 +59,7 @@ class Ledger:
         self.past_runs = PastRuns(self._database)
         self.books = Books(self._database, self._clock)
         self.kept = Kept(self._database)
+        self.history = History(self._database, self._clock)
 
     def close(self) -> None:
         self._database.close()
