@@ -17,6 +17,7 @@ import typer
 
 from loom_dagster.cli import (
     alerts,
+    audit,
     exits,
     init,
     listing,
@@ -67,6 +68,7 @@ app.command("release")(release.release)
 app.command("load")(load.load)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(state.app, name="state")
+app.command("audit")(audit.audit)
 app.add_typer(prompts.app, name="prompts")
 app.command("schema")(schema.schema)
 app.command("version")(version.version)

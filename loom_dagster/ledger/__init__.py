@@ -32,6 +32,7 @@ from loom_dagster.ledger.rows import (
 
 if TYPE_CHECKING:
     from loom_dagster.ledger.answers import AnswerLog
+    from loom_dagster.ledger.audit import Audit, AuditRow, Deed, Tampering
     from loom_dagster.ledger.deliveries import Claim, Deliveries
     from loom_dagster.ledger.ledger import Ledger
     from loom_dagster.ledger.outbox import Outbox
@@ -40,10 +41,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AlertRow",
     "AnswerLog",
+    "Audit",
+    "AuditRow",
     "BudgetUse",
     "Budgets",
     "ChannelRow",
     "Claim",
+    "Deed",
     "Deliveries",
     "Delivery",
     "Fault",
@@ -58,6 +62,7 @@ __all__ = [
     "RunRow",
     "SnapshotRow",
     "SpendLog",
+    "Tampering",
     "VersionRow",
     "WatermarkRow",
     "ledger_address",
@@ -65,11 +70,15 @@ __all__ = [
 
 _LATE = {
     "AnswerLog": "answers",
+    "Audit": "audit",
+    "AuditRow": "audit",
     "Claim": "deliveries",
+    "Deed": "audit",
     "Deliveries": "deliveries",
     "Ledger": "ledger",
     "Outbox": "outbox",
     "SpendLog": "spend_log",
+    "Tampering": "audit",
 }
 
 
