@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from loom_dagster.ledger.ledger import Ledger
     from loom_dagster.ledger.outbox import Outbox
     from loom_dagster.ledger.spend_log import SpendLog
+    from loom_dagster.ledger.upkeep import AnswerGroup, Selection, Upkeep
 
 __all__ = [
     "AlertRow",
+    "AnswerGroup",
     "AnswerLog",
     "Audit",
     "AuditRow",
@@ -60,15 +62,18 @@ __all__ = [
     "QuarantineEntry",
     "RunHandle",
     "RunRow",
+    "Selection",
     "SnapshotRow",
     "SpendLog",
     "Tampering",
+    "Upkeep",
     "VersionRow",
     "WatermarkRow",
     "ledger_address",
 ]
 
 _LATE = {
+    "AnswerGroup": "upkeep",
     "AnswerLog": "answers",
     "Audit": "audit",
     "AuditRow": "audit",
@@ -77,8 +82,10 @@ _LATE = {
     "Deliveries": "deliveries",
     "Ledger": "ledger",
     "Outbox": "outbox",
+    "Selection": "upkeep",
     "SpendLog": "spend_log",
     "Tampering": "audit",
+    "Upkeep": "upkeep",
 }
 
 
