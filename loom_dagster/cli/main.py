@@ -18,6 +18,8 @@ import typer
 from loom_dagster.cli import (
     alerts,
     cost,
+    answers,
+    audit,
     exits,
     history,
     init,
@@ -79,6 +81,8 @@ app.command("release")(release.release)
 app.command("load")(load.load)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(state.app, name="state")
+app.add_typer(answers.app, name="answers")
+app.command("audit")(audit.audit)
 app.add_typer(prompts.app, name="prompts")
 app.command("schema")(schema.schema)
 app.command("version")(version.version)

@@ -16,6 +16,7 @@ from loom_dagster.clock import Clock, SystemClock
 from loom_dagster.ledger import alerts, leases, quarantine, runs, snapshots
 from loom_dagster.ledger.alert_rows import Findings
 from loom_dagster.ledger.books import Books
+from loom_dagster.ledger.audit import Audit
 from loom_dagster.ledger.database import Database, repeatable
 from loom_dagster.ledger.kept import Kept
 from loom_dagster.ledger.history import History
@@ -55,6 +56,7 @@ class Ledger:
         self.watermarks = Watermarks(self._database, self._clock)
         self.takings = Takings(self._database, self._clock)
         migrate(self._database, self._clock)
+        self.audit = Audit(self._database, self._clock)
         self.outbox = Outbox(self._database, self._clock)
         self.past_runs = PastRuns(self._database)
         self.books = Books(self._database, self._clock)
@@ -290,7 +292,9 @@ class Ledger:
         """Close the open entries of ``ids`` by a human's word; gives how many there were."""
         ids, now = repeatable(ids), self._clock.now()
         return self._database.write(
-            lambda c: quarantine.resolve(c, pipeline, partition, ids, resolution=resolution, who=who, now=now)
+            lambda c: quarantine.resolve_by_hand(
+                c, pipeline, partition, ids, resolution=resolution, who=who, now=now
+            )
         )
 
     def samples(self, pipeline: str, partition: str, ids: Sequence[str] | None = None) -> dict[str, int]:
