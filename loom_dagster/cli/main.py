@@ -17,9 +17,9 @@ import typer
 
 from loom_dagster.cli import (
     alerts,
-    cost,
     answers,
     audit,
+    cost,
     exits,
     history,
     init,

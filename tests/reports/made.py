@@ -63,7 +63,26 @@ def many(
         )
 
 
-WORDS = ["the", "product", "works", "well", "but", "support", "was", "slow", "and", "the", "price", "rose", "while", "reports", "load", "quickly", "every", "day"]
+WORDS = [
+    "the",
+    "product",
+    "works",
+    "well",
+    "but",
+    "support",
+    "was",
+    "slow",
+    "and",
+    "the",
+    "price",
+    "rose",
+    "while",
+    "reports",
+    "load",
+    "quickly",
+    "every",
+    "day",
+]
 
 
 def make_run(
