@@ -40,6 +40,7 @@ def _version(file: PipelineFile, settings: Settings, prompt: Prompt | None) -> s
         spec.load.model_dump(
             mode="json", by_alias=True, include={"schema_", "on_failure", "fallback", "retries"}
         ),
+        *([spec.extract.redact] if spec.extract.redact else []),
     ).hex()[:12]
 
 

@@ -31,7 +31,7 @@ from loom_dagster.spec.models import FieldSpec, Pipeline
 from loom_dagster.transform import OutputSchema, Transformer
 from loom_dagster.watermark import Watermark
 
-__all__ = ["TRIAL", "Materials", "make_plan"]
+__all__ = ["TRIAL", "Materials", "make_plan", "paid_for"]
 
 TRIAL = "~trial"  # where trial runs keep their own runs and snapshots, beside every partition
 
@@ -99,7 +99,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         route=lambda asks, handle: _route(parts, asks, handle, materials),
         budgets=ready.budgets,
         warn_above=ready.warn_above,
-        paid=functools.partial(_paid, materials.store),
+        paid=functools.partial(paid_for, materials.store),
         pace=_pace(model, parts.models.judge(None)),
         versions=versions(ready, recipe),
         version_rows=version_rows(prompt, model, recipe),
@@ -133,7 +133,8 @@ def _gone(ready: Prepared, materials: Materials, written: Written) -> tuple[int,
     return gone(before, [written.transformed, written.quarantine])
 
 
-def _paid(store: AnswerStore, key: bytes, since: float) -> float | None:
+def paid_for(store: AnswerStore, key: bytes, since: float) -> float | None:
+    """What was paid for the answer with this key, if it was stored since."""
     answer = store.get(key, not_before=since)
     return None if answer is None else answer.cost
 
