@@ -68,7 +68,7 @@ def unknown_record(
         state = None if run is None else chosen_run(loom, name, run).status
         return Misconfigured(
             f"there is no record of {where}",
-            why=f"the run has left no snapshot: {state}" if state else "it has not been run",
+            why=f"the run has left no snapshot: {state}" if state else "no run of it has left a snapshot",
             fix=f"loom run {name}",
         )
     known = _some_ids(loom, name, places)

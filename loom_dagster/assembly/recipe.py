@@ -30,6 +30,7 @@ def recipe_of(ready: Prepared) -> dict[str, Any]:
             "source": without_secrets(spec.extract.source),
             "key": list(spec.extract.key),
             "query": spec.extract.query,
+            "redact": list(spec.extract.redact),
         },
         "model": None if ready.model is None else _identity(ready.model),
         "fallbacks": [] if ready.model is None else [_identity(m) for m in ready.model.fallbacks],
