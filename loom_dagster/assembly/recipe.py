@@ -40,6 +40,7 @@ def recipe_of(ready: Prepared) -> dict[str, Any]:
         "outputs": [] if schema is None else list(schema.arrow.names),
         "cache": spec.transform.cache.model_dump(mode="json"),
         "evaluators": {} if models is None else _evaluators(ready, models),
+        "evaluator_order": [e.name for e in spec.evaluate.evaluators],
         "gate": spec.evaluate.quality_gate.model_dump(mode="json"),
         "batch_threshold": spec.evaluate.batch_threshold,
         "load": {

@@ -309,3 +309,41 @@ def test_no_text_that_is_kept_holds_a_login(shop):
         recipe = str(recipe_of(loom.prepared("classify", None, scratch)))
     assert "127.0.0.1:1/v1" in recipe
     assert "s3cret" not in recipe and "t0ken" not in recipe
+
+
+def test_scores_of_names_that_look_alike_are_not_mixed_up(shop):
+    shop.pipeline(
+        extract={"source": "data/reviews.csv", "key": "id"},
+        evaluate={
+            "evaluators": [
+                {"name": "b-c", "type": "regex", "field": "sentiment", "pattern": "....", "threshold": 0.5},
+                {"name": "b c", "type": "regex", "field": "sentiment", "pattern": "never", "threshold": 0.0},
+            ]
+        },
+    )
+    shop.ran()
+    assert [(s["name"], s["value"]) for s in shop.trace("r0")["scores"]] == [("b-c", 1.0), ("b c", 0.0)]
+
+
+@pytest.mark.slow
+def test_a_judges_call_is_among_the_answers_and_explains_the_score(shop):
+    with LLMServer(text='{"sentiment": "positive"}') as server:
+        shop.environ = {"OPENAI_API_KEY": "k"}
+        shop.pipeline(
+            extract={"source": "data/reviews.csv", "key": "id"},
+            transform={"model": "openai/any", "api_base": server.base_url},
+            evaluate={
+                "evaluators": [{"name": "quality", "type": "custom_criteria", "criteria": "Is it good?"}]
+            },
+        )
+        run = shop.ran()
+    told = next(
+        t for t in (shop.trace(f"r{i}") for i in range(4)) if t["answers"][-1]["purpose"] != "transform"
+    )
+    assert [a["purpose"] for a in told["answers"]][:2] == ["transform", "evaluate:quality"]
+    judged = told["answers"][1]
+    assert (judged["model"], judged["sample"]) == ("openai/any", None)
+    [score] = told["scores"]
+    assert score["explanation"] and score["explanation"] in judged["text"]
+    roles = {m["role"]: m["name"] for m in run_lineage(shop.open(), "classify", run)["models"]}
+    assert roles == {"transform": "openai/any", "evaluate:quality": "openai/any"}
