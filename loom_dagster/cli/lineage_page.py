@@ -104,7 +104,7 @@ def _facts(document: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         free = " (simulated)" if document["simulated"] else ""
         calls = document["calls"]
         yield "Cost", f"{dollars(document['cost_usd'])}{free}" + (f" ({by})" if by else "")
-        asked = f"{calls['calls'] or 0:,} paid, {calls['reused'] or 0:,} from the store"
+        asked = f"{calls['calls'] or 0:,} asked, {calls['reused'] or 0:,} from the store"
         yield (
             "Calls",
             f"{asked}; {calls['input_tokens'] or 0:,} tokens in, {calls['output_tokens'] or 0:,} out",
