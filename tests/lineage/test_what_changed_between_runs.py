@@ -31,7 +31,7 @@ def pipeline(shop, server, threshold=1.0, **transform):
 
 @pytest.fixture
 def two(shop):
-    """From a model that says the label of r0 and r1 to one that says those of r1 and r2, with another prompt."""
+    """From a model that says the label of r0 and r1 to one that says all but that of r0, with another prompt."""
     labels = dict(enumerate(("positive", "negative", "positive", "nothing")))
     says = {**labels, 2: "wrong", 3: "wrong"}
 
@@ -42,7 +42,7 @@ def two(shop):
     with LLMServer(answer=answer) as server:
         pipeline(shop, server)
         first = shop.ran()
-        says.update({0: "wrong", 2: "positive"})
+        says.update({0: "wrong", 2: "positive", 3: "nothing"})
         shop.write(
             "prompts/classify.txt",
             "---\nversion: v2\n---\n{{ context.rules }}\nReview: {{ input.text }}\nSay it.\n",
@@ -78,13 +78,14 @@ def test_records_that_went_another_way_are_counted_and_named(two):
     diff, *_ = two
     records = diff["records"]
     assert (records["both"], records["only_first"], records["only_second"]) == (4, 0, 0)
-    assert (records["newly_passed"], records["newly_failed"], records["outputs_changed"]) == (1, 1, 0)
+    assert (records["newly_passed"], records["newly_failed"], records["outputs_changed"]) == (2, 1, 0)
     assert {(m["record_id"], m["before"], m["after"]) for m in records["moved"]} == {
         ("r0", "passed", "quarantined"),
         ("r2", "quarantined", "passed"),
+        ("r3", "quarantined", "passed"),
     }
-    assert records["scores"] == {"agrees": {"better": 1, "worse": 1, "same": 2}}
-    assert diff["counts"]["passed"] == {"before": 2, "after": 2}
+    assert records["scores"] == {"agrees": {"better": 2, "worse": 1, "same": 1}}
+    assert diff["counts"]["passed"] == {"before": 2, "after": 3}
 
 
 def test_the_same_answers_are_no_change(shop):
