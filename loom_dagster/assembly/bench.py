@@ -6,7 +6,6 @@ import concurrent.futures
 import contextlib
 import shlex
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,13 +20,13 @@ from loom_dagster.gateway import Question
 from loom_dagster.ledger import Budgets
 from loom_dagster.prompt_tests.cases import Inputs, cases_of
 from loom_dagster.prompt_tests.recordings import Recorded, Recording, Replayed, recording_path
-from loom_dagster.prompt_tests.running import CaseResult, run_case
+from loom_dagster.prompt_tests.running import run_case
 from loom_dagster.prompt_tests.scopes import Names
 from loom_dagster.prompt_tests.tests import Result, Test
 from loom_dagster.records import Answer, digest
 from loom_dagster.settings import RunOptions
 from loom_dagster.spec.files import shown_path
-from loom_dagster.spec.suite_file import SuiteFile, read_suite
+from loom_dagster.spec.suite_file import read_suite
 
 if TYPE_CHECKING:
     from loom_dagster.assembly.loom import Loom
@@ -196,7 +195,9 @@ class Bench:
             if error.problems:  # the pipeline's own
                 raise
             problem = Problem(what=error.what, where=self._file.where("pipeline"), fix=error.fix)
-            raise Misconfigured(error.what, where=problem.where, fix=error.fix, problems=(problem,)) from error
+            raise Misconfigured(
+                error.what, where=problem.where, fix=error.fix, problems=(problem,)
+            ) from error
 
     def _prepared(self) -> Prepared:
         """The pipeline without its source, which cases do not need, and to be replayed without its keys."""

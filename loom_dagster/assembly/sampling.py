@@ -64,7 +64,9 @@ def case_rows(cases: Cases, spec: Pipeline, settings: Settings, scratch: Path) -
         for batch in source.batches():
             if batch.rejected:
                 wrong = batch.rejected[0]
-                raise Misconfigured(f"row {wrong.position + 1} of `{cases.file}` cannot be read", why=wrong.reason)
+                raise Misconfigured(
+                    f"row {wrong.position + 1} of `{cases.file}` cannot be read", why=wrong.reason
+                )
             rows.extend(record.columns for record in batch.records)
     finally:
         source.close()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from loom_dagster.errors import Misconfigured
 from loom_dagster.prompt_tests.drawing import Row
 from loom_dagster.prompt_tests.gathering import at_once
 from loom_dagster.prompt_tests.looks import Look, looks
-from loom_dagster.prompt_tests.observed import Asks
+from loom_dagster.prompt_tests.observed import Asks, Observed
 from loom_dagster.prompt_tests.pairs import Pairs, pair_tests, shown_early, verdict_of
 from loom_dagster.prompt_tests.verdicts import Change, Compared, Comparison, Side
 
@@ -22,11 +23,13 @@ Sides = Callable[[Row, int], Awaitable[Side | None]]
 Progress = Callable[[int, int], None]
 
 
-def asked(asks: Asks) -> Sides:
-    """A version that can be asked."""
+def asked(asks: Asks, score: Callable[[Observed], float | None] | None = None) -> Sides:
+    """A version that can be asked. ``score``: where it is not that of all its evaluators."""
 
     async def side(row: Row, sample: int) -> Side:
-        return Side.of(await asks.ask(row.columns, sample=sample))
+        seen = await asks.ask(row.columns, sample=sample)
+        made = Side.of(seen)
+        return made if score is None else replace(made, score=score(seen))
 
     return side
 
