@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
-from loom_dagster.assembly.plan import Materials
 from loom_dagster.assembly.prepared import Prepared
-from loom_dagster.errors import Misconfigured, Outage, Permanent, Transient
+from loom_dagster.errors import Misconfigured, Outage, OverBudget, Permanent, Transient
 from loom_dagster.evaluate import Case, Panel, build_panel
-from loom_dagster.gateway import AnswerStore, Asks, Gateway, Question, Spend
+from loom_dagster.gateway import AnswerStore, Asks
 from loom_dagster.gateway.question import Origin
 from loom_dagster.ledger import RunHandle
 from loom_dagster.prompt_tests import Observed
 from loom_dagster.records import Answer, Record, Score, digest
 from loom_dagster.transform import Transformer
 
-__all__ = ["Asker", "Paid", "SinceNow", "asking", "gateway_of", "test_handle"]
+__all__ = ["Asker", "Paid", "SinceNow", "asker", "spending_handle"]
 
 SALT = "~test"
 """Where a pipeline's cache is off, every run asks anew; tests ask anew when they are told to."""
@@ -37,7 +36,7 @@ class Paid:
     unpriced: int = 0
     simulated: bool = False
 
-    def hear(self, _question: Question, answer: Answer) -> None:
+    def hear(self, answer: Answer) -> None:
         """Of an answer."""
         self.simulated |= answer.simulated
         if answer.reused:
@@ -62,7 +61,7 @@ class SinceNow:
         await self.store.put(answer, origin)
 
 
-def test_handle(pipeline: str, run_id: str | None, materials: Materials) -> RunHandle:
+def spending_handle(pipeline: str, run_id: str | None, now: datetime) -> RunHandle:
     """What the spending of tests is booked under. It holds no lease: tests and runs do not wait for each other.
     ``run_id`` is shared by processes that share a budget."""
     return RunHandle(
@@ -71,29 +70,8 @@ def test_handle(pipeline: str, run_id: str | None, materials: Materials) -> RunH
         partition=SALT,
         fingerprint="",
         resumed=False,
-        started_at=materials.clock.now(),
+        started_at=now,
         token="",
-    )
-
-
-def gateway_of(
-    ready: Prepared,
-    materials: Materials,
-    spend: Spend,
-    *,
-    listen: Callable[[Question, Answer], None],
-    note: Callable[[str], None],
-) -> Gateway:
-    """To be entered."""
-    return Gateway(
-        materials.store,
-        spend=spend,
-        clock=materials.clock,
-        prices=ready.prices,
-        patience=materials.settings.outage_patience,
-        shares=materials.shares(),
-        listen=listen,
-        note=note,
     )
 
 
@@ -112,15 +90,21 @@ class Asker:
         record = Record(id=name or f"test-{digest(columns).hex()[:12]}", position=0, row=0, columns=columns)
         async with self.room:
             try:
-                made = await self.transformer.transform(record, sample=sample)
-            except (Outage, Misconfigured):
-                raise
-            except (Permanent, Transient) as error:
-                raw = error.raw if isinstance(error, Permanent) else None
-                seen = Observed(output=None, error=error.sentence(), kind=error.kind, raw=raw)
-                return _with_answers(seen, error.answers)
-            case = Case(record=record, output=made.output, rendered_input=made.rendered_input, sample=sample)
-            evaluation = await self.panel.judge(case)
+                return await self._ask(record, sample)
+            except OverBudget as error:
+                raise _in_words(error) from error
+
+    async def _ask(self, record: Record, sample: int) -> Observed:
+        try:
+            made = await self.transformer.transform(record, sample=sample)
+        except (Outage, Misconfigured):
+            raise
+        except (Permanent, Transient) as error:
+            raw = error.raw if isinstance(error, Permanent) else None
+            seen = Observed(output=None, error=error.sentence(), kind=error.kind, raw=raw)
+            return _with_answers(seen, error.answers)
+        case = Case(record=record, output=made.output, rendered_input=made.rendered_input, sample=sample)
+        evaluation = await self.panel.judge(case)
         decision = evaluation.decision
         seen = Observed(
             output=made.output,
@@ -131,6 +115,14 @@ class Asker:
             raw=made.raw,
         )
         return _with_answers(seen, (*made.answers, *evaluation.answers))
+
+
+def _in_words(error: OverBudget) -> OverBudget:
+    """What is a run's budget to the ledger is that of a test run."""
+    if error.budget != "run":
+        return error
+    fix = "raise `budget` in the test file, or pass --budget; answers that were had are kept"
+    return OverBudget("the budget of this test run has no room for the call", why=error.why, fix=fix)
 
 
 def _mean(scores: tuple[Score, ...]) -> float:
@@ -181,17 +173,3 @@ def asker(ready: Prepared, asks: Asks, started_at: float) -> Asker:
         judged=bool(spec.evaluate.evaluators),
         room=asyncio.Semaphore(max(1, round(model.in_flight * _MORE))),
     )
-
-
-@asynccontextmanager
-async def asking(
-    ready: Prepared,
-    materials: Materials,
-    spend: Spend,
-    *,
-    listen: Callable[[Question, Answer], None] = lambda question, answer: None,
-    note: Callable[[str], None] = lambda text: None,
-) -> AsyncIterator[Asker]:
-    """``ready``, to be asked for as long as the ``with`` lasts. Raises Misconfigured when it has problems."""
-    async with gateway_of(ready, materials, spend, listen=listen, note=note) as gateway:
-        yield asker(ready, gateway, materials.clock.now().timestamp())

@@ -25,9 +25,12 @@ class LoopThread:
         """Begin ``work`` and do not wait for it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    def close(self) -> None:
-        """Cancel what is going on, and end."""
+    def give_up(self) -> None:
+        """Cancel what is going on."""
         self.submit(_cancel_others()).result()
+
+    def close(self) -> None:
+        """End, when nothing is going on."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.run_until_complete(self._loop.shutdown_default_executor())

@@ -28,6 +28,7 @@ from loom_dagster.cli import (
     schema,
     state,
     stream,
+    tests,
     ui,
     validate,
     version,
@@ -59,6 +60,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("stream")(stream.stream)
 app.command("validate")(validate.validate)
+app.command("test")(tests.run_tests)
 app.command("list")(listing.list_pipelines)
 app.command("init")(init.init)
 app.command("ui")(ui.ui)

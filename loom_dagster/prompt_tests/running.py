@@ -46,6 +46,10 @@ class CaseResult:
         return self.not_asked is None and self.right >= self.case.needed
 
     @property
+    def answered(self) -> bool:
+        return self.not_asked is None
+
+    @property
     def flickers(self) -> bool:
         """Some answers are right, and some are not."""
         return 0 < self.right < len(self.failures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,9 +18,10 @@ from loom_dagster.spec.findings import Finding, as_problems, refusal
 from loom_dagster.spec.reader import Document, read_yaml
 from loom_dagster.spec.suites import Suite
 
-__all__ = ["SECTIONS", "SuiteFile", "read_suite", "suite_paths"]
+__all__ = ["SECTIONS", "SuiteFile", "read_suite", "suite_paths", "written_pipeline"]
 
 SECTIONS = ("unit_tests", "distributional_tests", "integration_tests")
+_PIPELINE_LINE = re.compile(r"^pipeline:[ \t]*([\"']?)(.+?)\1[ \t]*(?:#.*)?$", re.MULTILINE)
 _ENDINGS = ("_test.yaml", "_test.yml")
 
 
@@ -44,6 +46,15 @@ def suite_paths(root: Path) -> list[Path]:
     """The test files of the project at ``root``, sorted."""
     found = (p for ending in _ENDINGS for p in (root / "tests").rglob(f"*{ending}"))
     return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts))
+
+
+def written_pipeline(path: Path) -> str | None:
+    """The pipeline that a test file says it is for, also one with problems; None when it says none."""
+    try:
+        match = _PIPELINE_LINE.search(path.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return match[2] if match else None
 
 
 def read_suite(path: Path, root: Path) -> SuiteFile:
