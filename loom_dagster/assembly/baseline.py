@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from loom_dagster.assembly.asking import Asker, asker
 from loom_dagster.assembly.baseline_ref import commit_of, of_ref, project_at
+from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Misconfigured
 from loom_dagster.gateway import Asks
 from loom_dagster.prompt_tests.drawing import Drawn, Row, draw
@@ -21,7 +22,7 @@ from loom_dagster.spec.models import Pipeline
 if TYPE_CHECKING:
     from loom_dagster.assembly.loom import Loom
 
-__all__ = ["Commit", "Past", "baseline_of", "baseline_sides", "past_sides"]
+__all__ = ["Commit", "Past", "baseline_of", "commit_asker", "past_sides"]
 
 _SHOWN = 3
 
@@ -68,18 +69,15 @@ def baseline_of(loom: Loom, name: str, said: str) -> Snapshot | Commit:
     return Commit(ref=said, id=commit)
 
 
-def baseline_sides(
-    loom: Loom, name: str, commit: Commit, scratch: Path, now: Asker, asks: Asks, *, offline: bool = False
-) -> Asker:
-    """The pipeline as it was at ``commit``, to be asked through ``asks``, and judged by the evaluators of ``now``: one measure for
-    both. Raises Misconfigured when it cannot be asked."""
+def commit_asker(loom: Loom, today: Prepared, commit: Commit, scratch: Path, now: Asker, asks: Asks) -> Asker:
+    """The pipeline as it was at ``commit``, to be asked through ``asks``, and judged by the evaluators of ``now``: one
+    measure for both. Raises Misconfigured when it cannot be asked."""
     folder = scratch / f"baseline-{commit.id[:12]}"
     folder.mkdir()
+    options = RunOptions(offline=today.options.offline)
     try:
         then = project_at(loom, commit.id, commit.ref, folder)
-        ready = then.prepared(
-            name, RunOptions(offline=offline), scratch, validating=True, without=("source",)
-        )
+        ready = then.prepared(today.spec.name, options, scratch, validating=True, without=("source",))
         made = asker(ready, asks, loom.clock.now().timestamp())
     except Misconfigured as error:
         raise of_ref(error, commit.ref) from error
