@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from loom_dagster.assembly.handed_over import unused_words
 from loom_dagster.cli.exits import FAILED, OK
 from loom_dagster.cli.figures import counted, dollars, release_name
 from loom_dagster.cli.terminal import Sign, Terminal
@@ -45,14 +46,9 @@ class Ran:
     @property
     def warnings(self) -> list[str]:
         """What does not fail a test, and should be known."""
-        unused = self.bench.answering.recording.unused if self.bench.replays and self.whole else []
-        found = list(self.bench.answering.notes)
-        if unused:
-            named = ", ".join(dict.fromkeys(f"`{each.of}`" for each in unused[:3]))
-            found.append(
-                f"{self.bench.answering.recording.shown}: {counted(len(unused), 'answer')} that no case uses "
-                f"({named}{', ...' if len(unused) > 3 else ''}); the next --record drops them"
-            )
+        answering = self.bench.answering
+        unused = unused_words(answering.recording) if self.bench.replays and self.whole else []
+        found = [*answering.notes, *unused]
         return [*found, *(remark for _, result in self.results for remark in remarks_of(result))]
 
 

@@ -56,8 +56,6 @@ def run_tests(
 ) -> int:
     """Test prompts: cases, samples and whole pipelines, from the files in tests/."""
     from loom_dagster.assembly.answering import BenchOptions
-    from loom_dagster.cli.light import arrow_without_pandas
-    from loom_dagster.cli.tested import Ran, document
 
     options = BenchOptions(
         fresh=fresh,
@@ -68,14 +66,28 @@ def run_tests(
         offline=offline,
         run_id=f"test-{uuid.uuid4().hex}",
     )
-    loom = open_loom(project)
-    paths = _paths(loom, names or [])
+    return _tested(open_loom(project), names or [], words, tag or [], options, as_json=as_json)
+
+
+def _tested(
+    loom: Loom,
+    names: list[str],
+    words: str | None,
+    tags: Sequence[str],
+    options: BenchOptions,
+    *,
+    as_json: bool,
+) -> int:
+    from loom_dagster.cli.light import arrow_without_pandas
+    from loom_dagster.cli.tested import Ran, document
+
+    paths = _paths(loom, names)
     arrow_without_pandas()
     terminal = Terminal(sys.stderr if as_json else sys.stdout)
     with ExitStack() as stack:
         ran = []
         for bench in _opened(loom, paths, options, stack):
-            chosen = [item for item in bench.items if item.chosen(words, tag or [])]
+            chosen = [item for item in bench.items if item.chosen(words, tags)]
             ran.append(Ran(bench=bench, chosen=chosen))
         if not any(each.chosen for each in ran):
             raise Misconfigured("no test is chosen", why="-k and --tag leave out every one")
