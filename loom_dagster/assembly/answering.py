@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from loom_dagster.assembly.asking import Asker, Paid, SinceNow, asker, spending_handle
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Misconfigured
-from loom_dagster.gateway import AnswerStore, Gateway, Question, Shares
+from loom_dagster.gateway import AnswerStore, Asks, Gateway, Question, Shares
 from loom_dagster.gateway.question import Origin
 from loom_dagster.ledger import Budgets, SpendLog
 from loom_dagster.prompt_tests.recordings import Recorded, Recording, Replayed, recording_path
@@ -90,8 +90,15 @@ class Answering:
     @contextlib.asynccontextmanager
     async def asker(self) -> AsyncIterator[Asker]:
         """The pipeline, to be asked. Raises Misconfigured when it has problems."""
+        async with self.asks() as asks:
+            known = self.recording if self._options.record or self._options.replay else None
+            yield asker(self._ready, asks, self._loom.clock.now().timestamp(), known)
+
+    @contextlib.asynccontextmanager
+    async def asks(self) -> AsyncIterator[Asks]:
+        """What answers: the models, or the recording."""
         if self.replayed is not None:
-            yield asker(self._ready, self.replayed, 0.0, self.recording)
+            yield self.replayed
             return
         settings, clock = self._loom.settings, self._loom.clock
         with self.books() as spend:
@@ -106,8 +113,7 @@ class Answering:
                 note=self.note,
             )
             async with gateway:
-                kept = self.recording if self._options.record else None
-                yield asker(self._ready, gateway, clock.now().timestamp(), kept)
+                yield gateway
 
     def books(self) -> SpendLog:
         """Where what is paid is written. Tests of a pipeline spend of its day's money and the project's month's, and no more than their own cap."""

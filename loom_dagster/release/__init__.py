@@ -14,6 +14,7 @@ from loom_dagster.release.verdict import Counts, Verdict, batch_verdict, reaches
 
 if TYPE_CHECKING:
     from loom_dagster.release.columns import check_columns
+    from loom_dagster.release.past import PastRecord, past_ids, past_records
     from loom_dagster.release.pruning import prune
     from loom_dagster.release.releases import Releases
     from loom_dagster.release.replay import Replay, check_replay, merge_retry, rows_for_retry
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchResult",
     "Counts",
+    "PastRecord",
     "Releases",
     "Replay",
     "Snapshot",
@@ -35,12 +37,15 @@ __all__ = [
     "check_replay",
     "gone",
     "merge_retry",
+    "past_ids",
+    "past_records",
     "prune",
     "reaches",
     "rows_for_retry",
 ]
 
 _LATE = {
+    "PastRecord": "past",
     "Releases": "releases",
     "Replay": "replay",
     "SnapshotWriter": "snapshot_writer",
@@ -48,6 +53,8 @@ _LATE = {
     "check_replay": "replay",
     "gone": "union",
     "merge_retry": "replay",
+    "past_ids": "past",
+    "past_records": "past",
     "prune": "pruning",
     "rows_for_retry": "replay",
 }
