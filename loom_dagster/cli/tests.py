@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from loom_dagster.cli.figures import release_name
 from loom_dagster.cli.options import AsJson, ProjectDir, open_loom
 from loom_dagster.cli.output import emit
 from loom_dagster.cli.terminal import Terminal
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from loom_dagster.assembly.answering import BenchOptions
     from loom_dagster.assembly.bench import Bench
     from loom_dagster.cli.tested import Ran
+    from loom_dagster.prompt_tests.items import Item
+    from loom_dagster.prompt_tests.verdicts import Compared
 
 __all__ = ["run_tests"]
 
@@ -49,6 +52,13 @@ def run_tests(
         float | None,
         typer.Option(metavar="USD", min=0.0, help="The most to spend, instead of the suites' own."),
     ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN|GIT_REF",
+            help="Compare with a run, or with the pipeline at a commit: fails when it got worse.",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(metavar="M", help="With another model.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="With simulated answers, free.")] = False,
     project: ProjectDir = None,
@@ -66,42 +76,77 @@ def run_tests(
         offline=offline,
         run_id=f"test-{uuid.uuid4().hex}",
     )
-    return _tested(open_loom(project), names or [], words, tag or [], options, as_json=as_json)
-
-
-def _tested(
-    loom: Loom,
-    names: list[str],
-    words: str | None,
-    tags: Sequence[str],
-    options: BenchOptions,
-    *,
-    as_json: bool,
-) -> int:
-    from loom_dagster.cli.light import arrow_without_pandas
-    from loom_dagster.cli.tested import Ran, document
-
-    paths = _paths(loom, names)
-    arrow_without_pandas()
-    terminal = Terminal(sys.stderr if as_json else sys.stdout)
+    loom = open_loom(project)
+    paths = _paths(loom, names or [])
     with ExitStack() as stack:
-        ran = []
-        for bench in _opened(loom, paths, options, stack):
-            chosen = [item for item in bench.items if item.chosen(words, tags)]
-            ran.append(Ran(bench=bench, chosen=chosen))
-        if not any(each.chosen for each in ran):
-            raise Misconfigured("no test is chosen", why="-k and --tag leave out every one")
-        ran = [each for each in ran if each.chosen]
-        for each in ran:
-            for item in each.chosen:
-                each.bench.check(item)
-        for number, each in enumerate(ran):
-            if number and not as_json:
-                terminal.line()
-            _run(each, terminal, as_json=as_json)
+        ran = _chosen(loom, paths, options, stack, lambda item: item.chosen(words, tag or []))
+        if baseline is not None:
+            return _compare(ran, baseline, as_json=as_json)
+        return _test(ran, as_json=as_json)
+
+
+def _chosen(
+    loom: Loom,
+    paths: Sequence[Path],
+    options: BenchOptions,
+    stack: ExitStack,
+    wanted: Callable[[Item], bool],
+) -> list[Ran]:
+    """The suites that have something to run, each checked. Raises Misconfigured."""
+    from loom_dagster.cli.light import arrow_without_pandas
+    from loom_dagster.cli.tested import Ran
+
+    arrow_without_pandas()
+    ran = [
+        Ran(bench=bench, chosen=[item for item in bench.items if wanted(item)])
+        for bench in _opened(loom, paths, options, stack)
+    ]
+    ran = [each for each in ran if each.chosen]
+    if not ran:
+        raise Misconfigured("no test is chosen", why="-k and --tag leave out every one")
+    for each in ran:
+        for item in each.chosen:
+            each.bench.check(item)
+    return ran
+
+
+def _test(ran: Sequence[Ran], *, as_json: bool) -> int:
+    from loom_dagster.cli.tested import document
+
+    terminal = Terminal(sys.stderr if as_json else sys.stdout)
+    for number, each in enumerate(ran):
+        if number and not as_json:
+            terminal.line()
+        _run(each, terminal, as_json=as_json)
     if as_json:
         emit(document(ran))
     return max(each.exit_code for each in ran)
+
+
+def _compare(ran: Sequence[Ran], baseline: str, *, as_json: bool) -> int:
+    """The same cases and samples, then and now: what differs decides, and no single case."""
+    from loom_dagster.cli.compared import exit_code, show_compared
+    from loom_dagster.cli.tested import calls_words
+
+    terminal = Terminal(sys.stdout)
+    found = list[Compared]()
+    for each in ran:
+        bench = each.bench
+        try:
+            of_suite = bench.compare(each.chosen, baseline)
+        finally:
+            if bench.records:
+                bench.answering.recording.write(whole=False)
+        found += of_suite
+        if not as_json:
+            terminal.line(f"Comparing: {bench.name}{release_name(bench.version)}", "bold")
+            for compared in of_suite:
+                show_compared(compared, terminal)
+            terminal.line()
+            terminal.line(calls_words(each))
+    if as_json:
+        emit({"baseline": baseline, "comparisons": found, "exit_code": exit_code(found)})
+    return exit_code(found)
 
 
 def _run(ran: Ran, terminal: Terminal, *, as_json: bool) -> None:
