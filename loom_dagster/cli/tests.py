@@ -129,7 +129,7 @@ def _compare(ran: Sequence[Ran], baseline: str, *, as_json: bool) -> int:
     from loom_dagster.cli.tested import calls_words
 
     terminal = Terminal(sys.stdout)
-    found = list[Compared]()
+    found: list[Compared] = []
     for each in ran:
         bench = each.bench
         try:
