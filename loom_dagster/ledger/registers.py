@@ -15,6 +15,7 @@ from loom_dagster.ledger.migrations import migrate
 from loom_dagster.ledger.outbox import Outbox
 from loom_dagster.ledger.past_runs import PastRuns
 from loom_dagster.ledger.takings import Takings
+from loom_dagster.ledger.trying import Trying
 from loom_dagster.ledger.watermarks import Watermarks
 
 __all__ = ["Registers"]
@@ -36,6 +37,7 @@ class Registers:
         self.books = Books(self._database, self._clock)
         self.kept = Kept(self._database)
         self.history = History(self._database, self._clock)
+        self.trying = Trying(self._database, self._clock)
 
     def close(self) -> None:
         self._database.close()

@@ -116,7 +116,7 @@ def test_a_case_that_fails_says_what_came_instead(ready: Project) -> None:
             "sentiment: positive}", "sentiment: negative}\n    assertions: ['cost < 0', 'not passed']"
         ),
     )
-    result = dict((item.name, result) for item, result in tried(ready).results)["good"]
+    result = {item.name: result for item, result in tried(ready).results}["good"]
     said = reasons_of(result)
     assert said[0] == "sentiment is 'negative' (actual: 'positive')"
     assert said[1].startswith("cost < 0 (actual: ")
@@ -125,7 +125,7 @@ def test_a_case_that_fails_says_what_came_instead(ready: Project) -> None:
 
 def test_repeats_are_other_answers_and_flicker_is_counted(ready: Project, server: LLMServer) -> None:
     said = iter(["positive", "negative", "positive", "positive", "positive"])
-    server.close()
+    server.change(status=503)
     with LLMServer(answer=lambda request: f'{{"sentiment": "{next(said)}"}}') as flickering:
         classify(ready, flickering, transform={"limits": {"in_flight": 1}})
         suite = "pipeline: classify\nunit_tests:\n- {name: good, input: {id: 1, text: good}, repeat: 5, pass: 80%, expected: {sentiment: positive}}\n"
@@ -215,7 +215,7 @@ def test_a_recorded_suite_runs_without_a_key_a_server_or_the_source(
     recorded = (ready.root / "tests/recordings/classify.jsonl").read_bytes()
     assert tried(ready, record=True).passed
     assert (ready.root / "tests/recordings/classify.jsonl").read_bytes() == recorded
-    server.close()
+    server.change(status=503)
     monkeypatch.delenv("OPENAI_API_KEY")
     (ready.root / "data/reviews.parquet").unlink()
     for path in (ready.root / ".loom").glob("*.sqlite*"):
@@ -263,12 +263,12 @@ def test_no_more_is_spent_than_the_suite_may(ready: Project, server: LLMServer) 
         f"- {{name: c{n}, input: {{id: {n}, text: good}}, expected: {{sentiment: positive}}}}\n"
         for n in range(40)
     )
-    ready.write("tests/classify_test.yaml", f"pipeline: classify\nbudget: 0.004\nunit_tests:\n{cases}")
+    ready.write("tests/classify_test.yaml", f"pipeline: classify\nbudget: 0.002\nunit_tests:\n{cases}")
     ran = tried(ready)
     stats = server.stats()
     sold = (stats["input_tokens"] * 1.0 + stats["output_tokens"] * 2.0) / 1e6
     assert 0 < stats["paid"] < 40
-    assert sold <= 0.004
+    assert sold <= 0.002
     failed = [result for _, result in ran.results if not result.passed]
     assert len(failed) == 40 - stats["paid"]
     assert "the budget of this test run has no room for the call" in reasons_of(failed[0])[0]
@@ -315,7 +315,7 @@ def test_an_integration_test_leaves_nothing_but_answers(ready: Project, server: 
     ran = tried(ready)
     assert ran.passed and server.stats()["paid"] == 4  # the same sample, and its cost is what it was
     assert tried(ready, record=True).passed
-    server.close()
+    server.change(status=503)
     assert tried(ready, replay=True).passed
 
 
@@ -350,7 +350,7 @@ distributional_tests:
 def test_a_test_of_a_source_that_is_gone_says_so(ready: Project) -> None:
     (ready.root / "data/reviews.parquet").unlink()
     ready.write("tests/classify_test.yaml", INTEGRATION)
-    with Bench(Loom.open(ready.root, os.environ), ready.root / "tests/classify_test.yaml") as bench:
-        with pytest.raises(Misconfigured) as raised:
-            bench.check(bench.items[0])
+    path = ready.root / "tests/classify_test.yaml"
+    with Bench(Loom.open(ready.root, os.environ), path) as bench, pytest.raises(Misconfigured) as raised:
+        bench.check(bench.items[0])
     assert "data/reviews.parquet" in str(raised.value.problems)
