@@ -17,7 +17,7 @@ from loom_dagster.prompt_tests.words import Said, badness, lines_of, reasons_of,
 if TYPE_CHECKING:
     from loom_dagster.assembly.bench import Bench
 
-__all__ = ["Ran", "document", "show_ended", "show_suite"]
+__all__ = ["Ran", "calls_words", "document", "show_ended", "show_suite"]
 
 _SIGNS: dict[Said, Sign] = {"passed": "good", "failed": "bad", "undecided": "warn"}
 
@@ -82,7 +82,7 @@ def show_ended(ran: Ran, terminal: Terminal) -> None:
     terminal.line()
     for warning in ran.warnings:
         terminal.paragraph(warning, first=f"{terminal.sign('warn')} ", rest="   ")
-    terminal.line(_calls(ran))
+    terminal.line(calls_words(ran))
     said = [line.said for _, result in ran.results for line in lines_of(result)]
     passed = said.count("passed")
     left = len(ran.chosen) - len(ran.results)
@@ -94,7 +94,8 @@ def show_ended(ran: Ran, terminal: Terminal) -> None:
         terminal.line(f"{counted(len(said) - passed, 'test')} failed ({passed}/{len(said)} passed)", "red")
 
 
-def _calls(ran: Ran) -> str:
+def calls_words(ran: Ran) -> str:
+    """How answers were had, and what was paid."""
     paid, bench = ran.bench.answering.paid, ran.bench
     if bench.replays:
         return f"Answers: {len(bench.answering.recording.used):,} from {bench.answering.recording.shown}"

@@ -49,6 +49,10 @@ def run_tests(
         float | None,
         typer.Option(metavar="USD", min=0.0, help="The most to spend, instead of the suites' own."),
     ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="RUN|REF", help="Compare with a run, or with the pipeline as of a git ref."),
+    ] = None,
     model: Annotated[str | None, typer.Option(metavar="M", help="With another model.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="With simulated answers, free.")] = False,
     project: ProjectDir = None,
@@ -66,7 +70,8 @@ def run_tests(
         offline=offline,
         run_id=f"test-{uuid.uuid4().hex}",
     )
-    return _tested(open_loom(project), names or [], words, tag or [], options, as_json=as_json)
+    loom = open_loom(project)
+    return _tested(loom, names or [], words, tag or [], options, baseline=baseline, as_json=as_json)
 
 
 def _tested(
@@ -76,8 +81,10 @@ def _tested(
     tags: Sequence[str],
     options: BenchOptions,
     *,
+    baseline: str | None,
     as_json: bool,
 ) -> int:
+    from loom_dagster.cli.compared import run_compared
     from loom_dagster.cli.light import arrow_without_pandas
     from loom_dagster.cli.tested import Ran, document
 
@@ -92,6 +99,8 @@ def _tested(
         if not any(each.chosen for each in ran):
             raise Misconfigured("no test is chosen", why="-k and --tag leave out every one")
         ran = [each for each in ran if each.chosen]
+        if baseline is not None:
+            return run_compared(ran, baseline, terminal, as_json=as_json)
         for each in ran:
             for item in each.chosen:
                 each.bench.check(item)
