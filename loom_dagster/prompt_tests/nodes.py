@@ -130,11 +130,12 @@ def written(node: Node) -> str:
             return f"{node.function}({', '.join(map(written, node.arguments))})"
         case Negated():
             return f"not {_inside(node.operand)}" if node.operator == "not" else f"-{_inside(node.operand)}"
-        case Combined() | Compared():
+        case Compared():
+            return f"{written(node.left)} {node.operator} {written(node.right)}"
+        case Combined():
             return f"{_inside(node.left)} {node.operator} {_inside(node.right)}"
 
 
 def _inside(node: Node) -> str:
     """Another operator stands around it."""
-    whole = isinstance(node, Compared) or not isinstance(node, Combined)
-    return written(node) if whole else f"({written(node)})"
+    return f"({written(node)})" if isinstance(node, Combined) else written(node)
