@@ -53,11 +53,11 @@ class Answering:
     def __init__(self, loom: Loom, suite: SuiteFile, ready: Prepared, options: BenchOptions) -> None:
         self._loom, self._suite, self._ready, self._options = loom, suite, ready, options
         place = recording_path(suite.path)
-        self.recording = Recording.load(place, shown_path(place, loom.settings.root))
+        self.recording = Recording.load(place, shown_path(place, loom.settings.root), replays=options.replay)
         self.paid = Paid()
         self.notes: dict[str, None] = {}
         self._hearing, self._stack = threading.Lock(), contextlib.ExitStack()
-        if options.replay and not self.recording.answers:
+        if options.replay and not self.recording.entries:
             what = "the recording is empty" if place.exists() else "there is no recording to replay"
             raise Misconfigured(what, where=self.recording.shown, fix=f"make it with {self._again}")
 
@@ -91,7 +91,8 @@ class Answering:
     async def asker(self) -> AsyncIterator[Asker]:
         """The pipeline, to be asked. Raises Misconfigured when it has problems."""
         async with self.asks() as asks:
-            yield asker(self._ready, asks, self._loom.clock.now().timestamp())
+            known = self.recording if self._options.record or self._options.replay else None
+            yield asker(self._ready, asks, self._loom.clock.now().timestamp(), known)
 
     @contextlib.asynccontextmanager
     async def asks(self) -> AsyncIterator[Asks]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Misconfigured, Outage, OverBudget, Permanent, Transient
-from loom_dagster.evaluate import Case, Panel, build_panel
+from loom_dagster.evaluate import Case, Judgements, Panel, build_panel
 from loom_dagster.gateway import AnswerStore, Asks
 from loom_dagster.gateway.question import Origin
 from loom_dagster.ledger import RunHandle
@@ -142,8 +142,8 @@ def _with_answers(seen: Observed, answers: tuple[Answer, ...]) -> Observed:
     )
 
 
-def asker(ready: Prepared, asks: Asks, started_at: float) -> Asker:
-    """Raises Misconfigured when the pipeline has problems."""
+def asker(ready: Prepared, asks: Asks, started_at: float, known: Judgements | None = None) -> Asker:
+    """``known`` keeps what judges said. Raises Misconfigured when the pipeline has problems."""
     ready.require()
     prompt, schema, models, model = ready.prompt, ready.schema, ready.models, ready.model
     if prompt is None or schema is None or models is None or model is None:
@@ -169,6 +169,7 @@ def asker(ready: Prepared, asks: Asks, started_at: float) -> Asker:
             salt=SALT,
             asked_at=started_at,
             root=ready.settings.root,
+            known=known,
         ),
         judged=bool(spec.evaluate.evaluators),
         room=asyncio.Semaphore(max(1, round(model.in_flight * _MORE))),

@@ -11,7 +11,7 @@ from typing import Any
 from loom_dagster.assembly.bench import Bench
 from loom_dagster.errors import Misconfigured
 from loom_dagster.prompt_tests.items import Item, Result
-from loom_dagster.prompt_tests.recordings import Recorded, Recording
+from loom_dagster.prompt_tests.recordings import Recording, read_line
 from loom_dagster.prompt_tests.words import remarks_of
 from loom_dagster.records import dollars
 
@@ -29,7 +29,7 @@ def handed_over(bench: Bench, done: Sequence[tuple[Item, Result]]) -> dict[str, 
         "replays": bench.replays,
         "items": [item.key for item in bench.items],
         "done": [item.key for item, result in done if result.answered],
-        "recorded": [recording.answers[key].line() for key in sorted(recording.used)]
+        "recorded": [recording.entries[key].line() for key in sorted(recording.used)]
         if bench.records
         else [],
         "used": [key.hex() for key in sorted(recording.used)] if bench.replays else [],
@@ -60,9 +60,9 @@ def _of_suite(told: Sequence[Told], *, record: bool) -> list[str]:
         recording = Recording.load(Path(first["path"]), first["shown"])
         if record:
             for line in (line for each in told for line in each["recorded"]):
-                recording.keep(Recorded.read(line))
+                recording.keep(read_line(line))
             recording.write(whole=whole)
-            return [*remarks, f"recorded in {recording.shown}: {len(recording.used):,} answers"]
+            return [*remarks, f"recorded in {recording.shown}: {recording.answers_used:,} answers"]
     except Misconfigured as error:
         return [*remarks, error.sentence()]
     if first["replays"] and whole:

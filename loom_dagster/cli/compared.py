@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from loom_dagster.cli.exits import FAILED, OK
@@ -21,8 +22,9 @@ _SIGNS: dict[Comparison, Sign] = {
 }
 
 
-def run_compared(ran: Sequence[Ran], baseline: str, terminal: Terminal, *, as_json: bool) -> int:
+def run_compared(ran: Sequence[Ran], baseline: str, *, as_json: bool) -> int:
     """Each suite with its ``baseline``. 1 where something is shown to be worse: one case that flickers shows nothing."""
+    terminal = Terminal(sys.stderr if as_json else sys.stdout)
     suites, passed = [], True
     for number, each in enumerate(ran):
         bench = each.bench

@@ -95,10 +95,10 @@ def show_ended(ran: Ran, terminal: Terminal) -> None:
 
 
 def calls_words(ran: Ran) -> str:
-    """How answers were had, and what was paid."""
+    """What was paid, in a line."""
     paid, bench = ran.bench.answering.paid, ran.bench
     if bench.replays:
-        return f"Answers: {len(bench.answering.recording.used):,} from {bench.answering.recording.shown}"
+        return f"Answers: {bench.answering.recording.answers_used:,} from {bench.answering.recording.shown}"
     parts = [f"{counted(paid.calls, 'call')} paid, {paid.reused:,} reused, {dollars(paid.cost)}"]
     if paid.unpriced:
         parts.append(f"{paid.unpriced:,} of unknown price")
