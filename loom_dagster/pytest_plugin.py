@@ -124,7 +124,7 @@ class _Session:
         self._told: list[dict[str, Any]] = []
         self._lines: list[str] = []
         self._worker = hasattr(config, "workerinput")
-        self._run_id = f"test-{os.environ.get('PYTEST_XDIST_TESTRUNUID') or uuid.uuid4().hex}"
+        self._shared = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex
 
     def opened(self, path: Path) -> Bench:
         """The suite at ``path``, for as long as the session lasts. Raises Misconfigured."""
@@ -143,7 +143,7 @@ class _Session:
             record=self._config.getoption("--loom-record"),
             replay=self._config.getoption("--loom-replay"),
             budget=self._config.getoption("--loom-budget"),
-            run_id=self._run_id,
+            shared=self._shared,
         )
         bench = Bench(self._looms[root], path, options).__enter__()  # left in pytest_sessionfinish
         self._benches[path] = bench

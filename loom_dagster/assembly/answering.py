@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loom_dagster.assembly.asking import Asker, Paid, SinceNow, asker, spending_handle
+from loom_dagster.assembly.asking import Asker, Paid, SinceNow, asker
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Misconfigured
 from loom_dagster.gateway import AnswerStore, Asks, Gateway, Question, Shares
@@ -31,7 +31,7 @@ __all__ = ["Answering", "BenchOptions"]
 class BenchOptions:
     """How answers are had: from the store, and asked for where they are not there (default); ``fresh``: all asked anew;
     ``replay``: from the suite's recording only. ``record`` keeps in it what was used. ``budget``: USD, instead of the
-    suite's. ``run_id`` is shared by all that share this budget. ``model`` and ``offline`` as of a run."""
+    suite's. ``shared`` is what all who have the budget together call it. ``model`` and ``offline`` as of a run."""
 
     fresh: bool = False
     record: bool = False
@@ -39,7 +39,7 @@ class BenchOptions:
     budget: float | None = None
     model: str | None = None
     offline: bool = False
-    run_id: str | None = None
+    shared: str = ""
 
     def __post_init__(self) -> None:
         if self.replay and (self.fresh or self.record):
@@ -116,19 +116,19 @@ class Answering:
                 yield gateway
 
     def books(self) -> SpendLog:
-        """Where what is paid is written. Tests of a pipeline spend of its day's money and the project's month's, and no more than their own cap."""
-        most, run_id = self._options.budget, self._options.run_id
+        """Where what is paid is written. Tests spend of their pipeline's money of the day and the project's of the month,
+        and no more than their own cap."""
+        from loom_dagster.assembly.plan import paid_for  # a run's, with all that is behind it
+
+        most, shared = self._options.budget, self._options.shared
         if most is None:
             most = self._suite.spec.budget
-            run_id = run_id and f"{run_id}-{digest(self._suite.file).hex()[:8]}"
+            shared = shared and f"{shared}-{digest(self._suite.file).hex()[:8]}"
         limits = self._ready.budgets
-        handle = spending_handle(self._suite.spec.pipeline, run_id, self._loom.clock.now())
-
-        def paid(key: bytes, since: float) -> float | None:
-            answer = self.store.get(key, not_before=since)
-            return None if answer is None else answer.cost
-
-        return self._loom.ledger.spend(handle, Budgets(run=most, day=limits.day, month=limits.month), paid)
+        ledger = self._loom.ledger
+        handle = ledger.trying.handle(self._suite.spec.pipeline, shared)
+        budgets = Budgets(run=most, day=limits.day, month=limits.month)
+        return ledger.spend(handle, budgets, functools.partial(paid_for, self.store))
 
     def hear(self, question: Question, answer: Answer) -> None:
         """Of every answer, in any thread."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -22,6 +23,7 @@ from loom_dagster.assembly.pieces import check_partitions, load_to_check
 from loom_dagster.assembly.places import destination_place, place_at, source_place
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.assembly.quarantine_table import quarantine_place
+from loom_dagster.assembly.redacting import redactor
 from loom_dagster.errors import LoomError, Misconfigured, Problem, Transient
 from loom_dagster.evaluate import check_evaluators
 from loom_dagster.extract import Source, open_source
@@ -85,6 +87,10 @@ def prepare(
         found,
     )
     ready.start = started or Start()
+    if spec.extract.redact:
+        at = where("extract", "redact")
+        keyed = functools.partial(redactor, settings, environ, where=at, validating=validating, found=found)
+        ready.redactor = _attempt(keyed, at, found)
     ready.source = _open(ready, table_of, scratch, validating=validating)
     if ready.source is not None:
         found.extend(check_columns_of(ready, ready.source.schema))
@@ -101,6 +107,8 @@ def _open(
     ready: Prepared, table_of: Callable[[str], Path], scratch: Path, *, validating: bool
 ) -> Source | None:
     where = ready.file.where("extract", "source")
+    if ready.spec.extract.redact and ready.redactor is None:
+        return None  # its key cannot be used; that is told
     try:
         return _source_of(ready, table_of, scratch)
     except Misconfigured as error:
@@ -134,6 +142,7 @@ def _source_of(ready: Prepared, table_of: Callable[[str], Path], scratch: Path) 
         values=start.values,
         window=start.window,
         known=start.known,
+        redactor=ready.redactor,
     )
 
 

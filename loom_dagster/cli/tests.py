@@ -73,7 +73,7 @@ def run_tests(
         budget=budget,
         model=model,
         offline=offline,
-        run_id=f"test-{uuid.uuid4().hex}",
+        shared=uuid.uuid4().hex,
     )
     loom = open_loom(project)
     paths = _paths(loom, names or [])

@@ -27,13 +27,14 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFile:
-    """A file that a pipeline's questions are made of: its prompt, or a context."""
+    """A file that a pipeline's questions are made of: its prompt, or a context. ``digest`` is of its whole ``text``."""
 
     kind: Literal["prompt", "context"]
     name: str
     path: Path
     version: str
     digest: str
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
