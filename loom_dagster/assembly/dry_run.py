@@ -31,22 +31,25 @@ class _Unasked(Permanent):
 @dataclass(kw_only=True)
 class Notebook:
     """Stands where the gateway stands in a run. ``stored`` looks answers up; ``counted`` gives, by purpose and model, what
-    providers counted of the prompts of records that were asked before."""
+    providers counted of the prompts of records that were asked before. ``unlike``: the output that is judged now is one
+    that no other record has, so that its verdict cannot be there yet."""
 
     stored: Callable[[bytes, float | None], Answer | None]
     tokenizer: Callable[[str], Tokenizer]
     counted: Callable[[str, str], Mapping[str, int]]
     asked: list[Asked] = field(default_factory=list)
     unasked: bool = False
+    unlike: bool = False
     user: str = ""
     schemas: dict[str, AnswerSchema | None] = field(default_factory=dict)
     pairs: dict[str, list[int]] = field(default_factory=dict)
     _prefixes: dict[str, Any] = field(default_factory=dict)
+    _paid: set[bytes] = field(default_factory=set)
     _counted: dict[str, Mapping[str, int]] = field(default_factory=dict)
 
     def start(self) -> None:
         """The next record."""
-        self.asked, self.unasked, self.user = [], False, ""
+        self.asked, self.unasked, self.unlike, self.user = [], False, False, ""
 
     async def ask(self, question: Question) -> Answer:
         """The stored answer. Raises Permanent for one that is of no use, and where there is none."""
@@ -55,9 +58,14 @@ class Notebook:
         if prefix is None:
             prefix = self._prefixes[model.name] = model_prefix(model)
         since = None if question.max_age is None else question.asked_at - question.max_age
-        answer = self.stored(question_key(question, prefix), since)
+        key = question_key(question, prefix)
+        answer = None if self.unlike else self.stored(key, since)
         tokens = self.tokenizer(model.name).question(question.messages, question.schema)
-        self.asked.append(Asked(purpose, tokens, answer is not None))
+        # who asks the same again waits for the first answer
+        self.asked.append(
+            Asked(purpose, tokens, answer is not None or (key in self._paid and not self.unlike))
+        )
+        self._paid.add(key)
         self.schemas.setdefault(purpose, question.schema)
         if purpose == question.origin.purpose:
             self._compare(purpose, question, tokens)
@@ -84,12 +92,13 @@ class Notebook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """One model's way through a pipeline. ``outputs``: what may be judged where there is no answer yet."""
+    """One model's way through a pipeline. ``outputs``: what may be judged where there is no answer yet, each with
+    whether other records have the same."""
 
     notebook: Notebook
     transformer: Transformer
     panel: Panel | None
-    outputs: Sequence[Mapping[str, Any]]
+    outputs: Sequence[tuple[Mapping[str, Any], bool]]
 
     async def look(self, record: Record) -> Sequence[Asked]:
         """What ``record`` would ask. Raises Misconfigured for what would stop a run."""
@@ -101,7 +110,10 @@ class Rehearsal:
         except Permanent:
             if not book.unasked:  # an answer that is there and of no use, or a prompt that cannot be rendered
                 return book.asked
-            output, shown = self.outputs[record.position % len(self.outputs)], book.user
+            if self.panel is None:
+                return book.asked
+            output, alike = self.outputs[record.position % len(self.outputs)]
+            book.unlike, shown = not alike, book.user
         if self.panel is not None:
             try:
                 await self.panel.judge(Case(record=record, output=output, rendered_input=shown))

@@ -59,7 +59,8 @@ def show_forecast(found: Forecast, terminal: Terminal) -> None:
     for budget in found.budgets:
         line(_budget(budget))
     _show_others(found, terminal)
-    for note in (*found.notes, *found.estimate.notes):
+    notes = [note for each in (found.estimate, *found.others) for note in each.notes]
+    for note in dict.fromkeys((*found.notes, *notes)):
         terminal.paragraph(note, first=f"{terminal.sign('warn')} ", rest="   ")
 
 
