@@ -12,7 +12,7 @@ from typing import Any
 from loom_dagster.costs import Asked, purpose_of
 from loom_dagster.errors import LoomError, Permanent
 from loom_dagster.evaluate import Case, Panel
-from loom_dagster.gateway import AnswerSchema, Question, question_key
+from loom_dagster.gateway import AnswerSchema, Model, Question, question_key
 from loom_dagster.gateway.gateway import usable
 from loom_dagster.gateway.keys import model_prefix
 from loom_dagster.gateway.tokens import Tokenizer
@@ -43,7 +43,7 @@ class Notebook:
     user: str = ""
     schemas: dict[str, AnswerSchema | None] = field(default_factory=dict)
     pairs: dict[str, list[int]] = field(default_factory=dict)
-    _prefixes: dict[str, Any] = field(default_factory=dict)
+    _prefixes: dict[int, tuple[Model, Any]] = field(default_factory=dict)
     _paid: set[bytes] = field(default_factory=set)
     _counted: dict[str, Mapping[str, int]] = field(default_factory=dict)
 
@@ -54,9 +54,9 @@ class Notebook:
     async def ask(self, question: Question) -> Answer:
         """The stored answer. Raises Permanent for one that is of no use, and where there is none."""
         model, purpose = question.model, purpose_of(question.origin.purpose)
-        prefix = self._prefixes.get(model.name)
-        if prefix is None:
-            prefix = self._prefixes[model.name] = model_prefix(model)
+        if id(model) not in self._prefixes:  # a judge may have the same name and other parameters
+            self._prefixes[id(model)] = model, model_prefix(model)
+        _, prefix = self._prefixes[id(model)]
         since = None if question.max_age is None else question.asked_at - question.max_age
         key = question_key(question, prefix)
         answer = None if self.unlike else self.stored(key, since)

@@ -65,7 +65,7 @@ def _terms(subject: Subject, purpose: str, sample: Sequence[Sequence[Asked]]) ->
         batch=batch_price(model, prices),
         length=_length(subject, purpose, model),
         correction=_correction(subject, purpose, model, sample),
-        cached_share=history.cached_share(purpose, model.name),
+        cached=history.cached(purpose, model.name),
         again=history.again(purpose, model.name),
     )
 

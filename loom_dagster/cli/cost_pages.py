@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
 from collections.abc import Sequence
 from datetime import date
@@ -82,8 +83,9 @@ def _show_line(each: Line, terminal: Terminal) -> None:
     cached = f", {share(terms.cached_share, 1)} of it cached by the provider" if terms.cached_share else ""
     terminal.line(f"  Input tokens:  {round(each.input_tokens):,} ({terms.correction.source}{cached})")
     terminal.line(f"  Output tokens: {round(each.output_tokens):,} ({terms.length.source})")
-    if each.again:
-        what = ", ".join(f"{share(a.rate, 1)} {a.what}" for a in terms.again)
+    seen = [a for a in terms.again if a.times]
+    if round(each.again) and seen:
+        what = ", ".join(f"{share(a.times, a.seen)} {a.what}" for a in seen)
         terminal.line(f"  With {round(each.again):,} further calls: {what}, as before")
     terminal.line(f"  Cost: {_range(each)}")
 
@@ -107,8 +109,15 @@ def _million(usd: float) -> str:
 def _range(each: Line | Estimate) -> str:
     if each.cost is None or each.low is None or each.high is None:
         return "not known"
-    low, high = dollars(each.low), dollars(each.high)
-    return dollars(each.cost) + ("" if low == high else f" ({low} to {high})")
+    cost, low, high = _alike(each.cost, each.low, each.high)
+    return cost if low == high else f"{cost} ({low} to {high})"
+
+
+def _alike(*amounts: float) -> Sequence[str]:
+    """With as many digits as the first one needs to say something."""
+    first = abs(amounts[0])
+    digits = 2 if first >= 1 or not first else min(2 - math.floor(math.log10(first)), 12)
+    return [f"${amount:,.{digits}f}" for amount in amounts]
 
 
 def _show_total(each: Estimate, terminal: Terminal) -> None:

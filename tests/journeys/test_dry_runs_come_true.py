@@ -14,7 +14,6 @@ from tests.servers.llm import LLMServer
 
 DATA = Path(os.environ.get("LOOM_DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
 PROMPT = """---
-name: label_text
 version: v1
 ---
 You sort short texts that people wrote. Read the text, decide which label fits it best, and say in a sentence why.
@@ -24,6 +23,19 @@ Labels: {labels}
 
 Text: {{{{ input.text }}}}
 """
+
+SERVER = {
+    "process": True,
+    "latency": 0.005,
+    "find": r"(?s)Text: (.*?)\s*$",
+    "field": "label_given",
+    "mistakes": 0.05,
+    "faults": {"malformed": 0.01, "429": 0.01, "500": 0.005},
+    "encoding": "o200k_base",
+    "cached": 0.4,
+    "wordy": (12, 40),
+    "seed": 11,
+}
 
 
 @pytest.mark.slow
@@ -35,8 +47,12 @@ def test_the_settled_cost_is_within_five_percent(
 ) -> None:
     if not (DATA / f"{name}.parquet").exists():
         pytest.skip(f"LOOM_DATA_DIR has no {name}.parquet")
-    with served(project, name, most, judge=judge) as server:
-        before = project.loom("cost", "label", "--dry-run", "--json").json
+    rows = pq.read_table(DATA / f"{name}.parquet").to_pylist()
+    with LLMServer(**SERVER, labels={row["text"].strip(): row["label"] for row in rows}) as server:
+        labelling(project, name, most, sorted({row["label"] for row in rows}), server, judge=judge)
+        first = project.loom("cost", "label", "--dry-run", "--json")
+        assert first.code == 0, first.out
+        before = first.json
         assert server.stats()["requests"] == 0, "nobody was asked"
         assert not (project.root / ".loom" / "ledger.sqlite").exists(), "and nothing was written"
 
@@ -57,34 +73,20 @@ def test_the_settled_cost_is_within_five_percent(
     print(name, judge, {k: (f"{c:.5f}", f"{t:.5f}", f"{e:+.2%}", i) for k, (c, t, e, i) in told.items()})  # noqa: T201
     assert sum(run.outcome["spending"]["cost"].values()) == pytest.approx(settled)
     for what in ("100 answers", "sampled"):
-        cost, truth, error, (low, high) = told[what]
+        _, truth, error, (low, high) = told[what]
         assert abs(error) < 0.05, (what, told)
         assert low <= truth <= high, (what, told)
         assert high / low < 1.35, "an interval that says something"
     _, truth, _, (low, high) = told["no history"]
     assert low <= truth <= high, told
-    (first, *_) = with_history["estimate"]["lines"]
-    assert (first["stored"], round(first["calls"])) == (100, with_history["records"] - 100)
+    (asked, *_) = with_history["estimate"]["lines"]
+    assert (asked["stored"], round(asked["calls"])) == (100, with_history["records"] - 100)
 
 
-def served(project: Project, name: str, most: int | None, *, judge: bool) -> LLMServer:
-    """A project that labels the texts of ``name``, and the server it asks."""
-    rows = pq.read_table(DATA / f"{name}.parquet").to_pylist()
-    names = sorted({row["label"] for row in rows})
-    server = LLMServer(
-        process=True,
-        latency=0.005,
-        labels={row["text"].strip(): row["label"] for row in rows},
-        find=r"(?s)Text: (.*?)\s*$",
-        field="label_given",
-        mistakes=0.05,
-        faults={"malformed": 0.01, "429": 0.01, "500": 0.005},
-        encoding="o200k_base",
-        cached=0.4,
-        wordy=(12, 40),
-        seed=11,
-    )
-    server.start()
+def labelling(
+    project: Project, name: str, most: int | None, names: list[str], server: LLMServer, *, judge: bool
+) -> None:
+    """A pipeline that labels the texts of ``name``."""
     project.environ = {"OPENAI_API_KEY": "k"}
     project.write("prompts/label_text.txt", PROMPT.format(labels=", ".join(names)))
     judges = [
@@ -113,7 +115,6 @@ def served(project: Project, name: str, most: int | None, *, judge: bool) -> LLM
             },
         },
     )
-    return server
 
 
 def spent(project: Project) -> float:

@@ -76,7 +76,13 @@ def judged(project: Project, server: LLMServer, **transform: object) -> None:
                     "type": "semantic",
                     "reference_field": "expected_sentiment",
                     "threshold": 0.5,
-                }
+                },
+                {
+                    "name": "fits",
+                    "type": "custom_criteria",
+                    "criteria": "It fits the review",
+                    "threshold": 0.05,
+                },
             ]
         },
         load={"destination": "out/classify.parquet", "on_failure": "retry", "retries": 1},
@@ -198,11 +204,13 @@ def test_calls_of_unknown_price_are_counted_and_named(project: Project) -> None:
         judged(project, server, model="openai/mystery")
         assert project.run().code == 0
     total = project.loom("cost", "--json").json
-    assert total["unpriced"] == {"openai/mystery": 16}, "12, one of them again, and three verdicts"
-    assert (total["total"]["cost"], total["total"]["unpriced"]) == (0.0, 16)
+    assert total["unpriced"] == {"openai/mystery": 29}, (
+        "12 and one again, as many verdicts on them, and three"
+    )
+    assert (total["total"]["cost"], total["total"]["unpriced"]) == (0.0, 29)
     page = project.loom("cost").out
     assert (
-        "16 calls of openai/mystery cost what nobody knows: declare its price under [tool.loom.prices]"
+        "29 calls of openai/mystery cost what nobody knows: declare its price under [tool.loom.prices]"
         in page
     )
 

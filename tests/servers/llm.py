@@ -50,6 +50,7 @@ import asyncio
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import json
 import logging
 import os
@@ -544,10 +545,11 @@ _WORDS = [
 
 @functools.cache
 def _counter(encoding: str) -> Callable[[str], int]:
-    import litellm  # where the encodings' files are
     import tiktoken
 
-    os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(litellm.__file__).parent / "litellm_core_utils/tokenizers")
+    litellm = importlib.util.find_spec("litellm")  # which has the encodings' files
+    assert litellm is not None and litellm.origin is not None
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(litellm.origin).parent / "litellm_core_utils/tokenizers")
     known = tiktoken.get_encoding(encoding)
     return lambda text: len(known.encode_ordinary(text))
 
