@@ -50,7 +50,7 @@ def show_forecast(found: Forecast, terminal: Terminal) -> None:
         line(f"  Avg tokens per record: {found.tokens:,.0f}")
     for stage, title in (("transform", "Transform"), ("evaluate", "Evaluate")):
         for each in found.estimate.lines:
-            if each.stage == stage and (each.calls or each.stored or stage == "transform"):
+            if each.stage == stage and (each.calls or each.free or stage == "transform"):
                 line()
                 name = each.terms.purpose.partition(":")[2]
                 line(f"{title} ({name}):" if name else f"{title}:", "bold")
@@ -72,12 +72,10 @@ def _span(keys: Sequence[str]) -> str:
 def _show_line(each: Line, terminal: Terminal) -> None:
     terms = each.terms
     terminal.line(f"  Model: {terms.model} ({_price(terms.price)})")
-    stored = (
-        f" ({counted(round(each.stored), 'answer is', 'answers are')} in the store, free)"
-        if each.stored
-        else ""
+    free = (
+        f" ({round(each.free):,} more are free: answered already, or the same question)" if each.free else ""
     )
-    terminal.line(f"  Calls: {round(each.calls):,}{stored}")
+    terminal.line(f"  Calls: {round(each.calls):,}{free}")
     if not each.calls:
         return
     cached = f", {share(terms.cached_share, 1)} of it cached by the provider" if terms.cached_share else ""

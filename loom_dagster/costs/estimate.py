@@ -22,11 +22,12 @@ _Z = 1.96  # 95% of a normal distribution
 
 
 class Asked(NamedTuple):
-    """One call that a record needs: its prompt's tokens as counted, and whether the answer is in the store."""
+    """One call that a record needs: its prompt's tokens as counted, and whether nobody has to pay for it (any more):
+    its answer is in the store, or an earlier record asks the same."""
 
     purpose: str
     tokens: int
-    stored: bool
+    free: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,12 +59,12 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One kind of call, over the whole run. USD, None where the price is not known; ``stored`` calls are answered
-    already and free; ``in_batches``: through the provider's batch API."""
+    """One kind of call, over the whole run. USD, None where the price is not known; ``free`` calls are answered
+    already, or repeat another one; ``in_batches``: through the provider's batch API."""
 
     terms: Terms
     calls: float
-    stored: float
+    free: float
     again: float
     input_tokens: float
     output_tokens: float
@@ -97,7 +98,7 @@ class _Sums:
     """Over the records that were counted."""
 
     calls: int = 0
-    stored: int = 0
+    free: int = 0
     tokens: float = 0.0
     cost: float = 0.0
     batch: float = 0.0
@@ -141,8 +142,8 @@ def estimate(
 
 
 def _count(sums: _Sums, terms: Terms, call: Asked, spent: dict[str, float]) -> None:
-    if call.stored:
-        sums.stored += 1
+    if call.free:
+        sums.free += 1
         return
     tokens = call.tokens * terms.correction.ratio
     cost = _price_of_call(terms, terms.price, tokens)
@@ -182,7 +183,7 @@ def _line(terms: Terms, sums: _Sums, n: int, records: int) -> Line:
     return Line(
         terms=terms,
         calls=calls,
-        stored=sums.stored * scale,
+        free=sums.free * scale,
         again=calls * again,
         input_tokens=sums.tokens * scale + calls * sum(a.rate * a.input_tokens for a in terms.again),
         output_tokens=calls * (terms.length.mean + sum(a.rate * a.output_tokens for a in terms.again)),

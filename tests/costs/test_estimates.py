@@ -41,7 +41,7 @@ def test_every_call_that_is_not_answered_yet_costs_its_prompt_and_its_answer():
     ]
     found = estimate("m", sample, 3, {"transform": terms()})
     (line,) = found.lines
-    assert (line.calls, line.stored, line.input_tokens, line.output_tokens) == (2, 1, 400, 20)
+    assert (line.calls, line.free, line.input_tokens, line.output_tokens) == (2, 1, 400, 20)
     assert found.cost == pytest.approx(400e-6 + 20 * 4e-6)
     assert found.low == found.high == pytest.approx(found.cost), (
         "everything was counted and nothing is guessed"
