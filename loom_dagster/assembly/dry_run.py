@@ -31,25 +31,26 @@ class _Unasked(Permanent):
 @dataclass(kw_only=True)
 class Notebook:
     """Stands where the gateway stands in a run. ``stored`` looks answers up; ``counted`` gives, by purpose and model, what
-    providers counted of the prompts of records that were asked before. ``unlike``: the output that is judged now is one
-    that no other record has, so that its verdict cannot be there yet."""
+    providers counted of the prompts of records that were asked before. ``invented``: which of the outputs that stand in
+    for one that is not there yet is judged now."""
 
     stored: Callable[[bytes, float | None], Answer | None]
     tokenizer: Callable[[str], Tokenizer]
     counted: Callable[[str, str], Mapping[str, int]]
     asked: list[Asked] = field(default_factory=list)
     unasked: bool = False
-    unlike: bool = False
+    invented: int | None = None
     user: str = ""
     schemas: dict[str, AnswerSchema | None] = field(default_factory=dict)
     pairs: dict[str, list[int]] = field(default_factory=dict)
     _prefixes: dict[int, tuple[Model, Any]] = field(default_factory=dict)
-    _paid: set[bytes] = field(default_factory=set)
+    _paid: dict[bytes, int | None] = field(default_factory=dict)  # and for which invented output
+    _shared: set[bytes] = field(default_factory=set)
     _counted: dict[str, Mapping[str, int]] = field(default_factory=dict)
 
     def start(self) -> None:
         """The next record."""
-        self.asked, self.unasked, self.unlike, self.user = [], False, False, ""
+        self.asked, self.unasked, self.invented, self.user = [], False, None, ""
 
     async def ask(self, question: Question) -> Answer:
         """The stored answer. Raises Permanent for one that is of no use, and where there is none."""
@@ -59,13 +60,9 @@ class Notebook:
         _, prefix = self._prefixes[id(model)]
         since = None if question.max_age is None else question.asked_at - question.max_age
         key = question_key(question, prefix)
-        answer = None if self.unlike else self.stored(key, since)
+        answer = self.stored(key, since)
         tokens = self.tokenizer(model.name).question(question.messages, question.schema)
-        # who asks the same again waits for the first answer
-        self.asked.append(
-            Asked(purpose, tokens, answer is not None or (key in self._paid and not self.unlike))
-        )
-        self._paid.add(key)
+        self.asked.append(Asked(purpose, tokens, self._is_free(key, answer)))
         self.schemas.setdefault(purpose, question.schema)
         if purpose == question.origin.purpose:
             self._compare(purpose, question, tokens)
@@ -77,6 +74,16 @@ class Notebook:
                 )
             raise _Unasked("nobody is asked")
         return usable(answer)
+
+    def _is_free(self, key: bytes, answer: Answer | None) -> bool:
+        """Whether the answer is there, or will be: who asks the same again waits for the first one. Of an invented output
+        that is known only once another one has led to the same question."""
+        known, first = key in self._paid, self._paid.setdefault(key, self.invented)
+        if self.invented is None:
+            return known or answer is not None
+        if known and first != self.invented:
+            self._shared.add(key)
+        return key in self._shared
 
     def _compare(self, purpose: str, question: Question, tokens: int) -> None:
         known = self._counted.get(purpose)
@@ -92,13 +99,12 @@ class Notebook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """One model's way through a pipeline. ``outputs``: what may be judged where there is no answer yet, each with
-    whether other records have the same."""
+    """One model's way through a pipeline. ``outputs``: what may be judged where there is no answer yet."""
 
     notebook: Notebook
     transformer: Transformer
     panel: Panel | None
-    outputs: Sequence[tuple[Mapping[str, Any], bool]]
+    outputs: Sequence[Mapping[str, Any]]
 
     async def look(self, record: Record) -> Sequence[Asked]:
         """What ``record`` would ask. Raises Misconfigured for what would stop a run."""
@@ -112,8 +118,8 @@ class Rehearsal:
                 return book.asked
             if self.panel is None:
                 return book.asked
-            output, alike = self.outputs[record.position % len(self.outputs)]
-            book.unlike, shown = not alike, book.user
+            book.invented = record.position % len(self.outputs)
+            output, shown = self.outputs[book.invented], book.user
         if self.panel is not None:
             try:
                 await self.panel.judge(Case(record=record, output=output, rendered_input=shown))

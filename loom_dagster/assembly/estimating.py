@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["forecast"]
 
 _OUTPUTS = 512  # stored outputs that judges are shown where there is none of the record's own
-_WORDS = " ".join(["word"] * 200)  # of an answer that is free text
+_VARIANTS = 64  # of outputs that are made up
 
 
 def forecast(
@@ -218,22 +217,22 @@ def _subject(
     )
 
 
-def _outputs(ready: Prepared, path: Path) -> list[tuple[Mapping[str, Any], bool]]:
-    """As earlier ones were, else one that fits the schema; each with whether other records have the same."""
+def _outputs(ready: Prepared, path: Path) -> list[Mapping[str, Any]]:
+    """As earlier ones were, else such as fit the schema."""
     schema = ready.schema
     assert schema is not None  # noqa: S101
-    found: list[tuple[Mapping[str, Any], bool]] = []
-    texts = Counter(past_texts(path, ready.spec.name, _OUTPUTS))
-    for text in texts.elements():
+    found: list[Mapping[str, Any]] = []
+    for text in past_texts(path, ready.spec.name, _OUTPUTS):
         try:
-            found.append((schema.parse(text), texts[text] > 1))
+            found.append(schema.parse(text))
         except Permanent:
             continue
     if found:
         return found
-    if not schema.structured:
-        return [({OUTPUT_COLUMN: _WORDS}, False)]
-    return [(typical(schema.body), all(f.enum or f.type == "boolean" for f in schema.fields.values()))]
+    body = schema.body if schema.structured else {"properties": {OUTPUT_COLUMN: {}}, "type": "object"}
+    return [
+        typical(body, variant=i, size="typical" if schema.structured else "text") for i in range(_VARIANTS)
+    ]
 
 
 def _budgets(loom: Loom, ready: Prepared, run: RunRow | None, found: Estimate) -> list[BudgetForecast]:

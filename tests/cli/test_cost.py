@@ -129,6 +129,21 @@ def test_a_sample_is_extrapolated_with_wider_bounds(project, loom):
     assert json.loads(loom("reviews", "--dry-run", "--json", "--sample", "50")[1]) == part, "the same again"
 
 
+def test_a_judge_that_sees_a_label_alone_is_asked_a_few_times_and_one_that_sees_everything_each_time(
+    project, loom
+):
+    judges = [
+        {"name": "agrees", "type": "semantic", "output_field": "label", "reference_field": "kind"},
+        {"name": "sound", "type": "semantic", "reference_field": "kind"},
+    ]
+    project(evaluate={"evaluators": judges})
+    _, out, _ = loom("reviews", "--dry-run", "--json")
+    calls = {line["terms"]["purpose"]: round(line["calls"]) for line in json.loads(out)["estimate"]["lines"]}
+    assert calls["transform"] == 300
+    assert calls["evaluate:agrees"] == 4, "two labels, two kinds"
+    assert calls["evaluate:sound"] > 100
+
+
 def test_a_budget_that_is_used_already_or_too_small_says_so(project, loom, paid):
     project(monitoring={"cost_budget": {"day": 0.05}})
     paid("reviews", "transform", 0.049)
