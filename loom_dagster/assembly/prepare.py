@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from loom_dagster.assembly.desk import check_batches
 from loom_dagster.assembly.fallbacks import check_fallback
 from loom_dagster.assembly.increments import Start, start_of
 from loom_dagster.assembly.model_problems import check_models
@@ -74,6 +75,7 @@ def prepare(
     if ready.models is not None:
         ready.model = ready.models.transform(ready.fields)
         ready.problems.extend(check_models(ready, environ))
+        ready.problems.extend(check_batches(ready, environ))
     started = _attempt(
         lambda: start_of(spec, options, watermark, partition=partition, validating=validating),
         where("extract", "incremental"),

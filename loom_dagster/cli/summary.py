@@ -173,9 +173,11 @@ def _cost(outcome: Outcome, terminal: Terminal) -> None:
 
 
 def _used(budget: BudgetUse) -> str:
-    text = f"{dollars(budget.spent + budget.unconfirmed)} of {dollars(budget.limit)}"
+    text = f"{dollars(budget.used)} of {dollars(budget.limit)}"
     if budget.unconfirmed:
         text += f", {dollars(budget.unconfirmed)} of it unconfirmed (calls whose end is not known)"
+    if budget.ordered:
+        text += f", {dollars(budget.ordered)} of it reserved for batches"
     return text
 
 

@@ -32,14 +32,19 @@ from loom_dagster.ledger.rows import (
 
 if TYPE_CHECKING:
     from loom_dagster.ledger.answers import AnswerLog
+    from loom_dagster.ledger.batch_tables import BatchRow
+    from loom_dagster.ledger.batches import Batches
     from loom_dagster.ledger.deliveries import Claim, Deliveries
     from loom_dagster.ledger.ledger import Ledger
     from loom_dagster.ledger.outbox import Outbox
     from loom_dagster.ledger.spend_log import SpendLog
+    from loom_dagster.ledger.spool import Spool, Spooled
 
 __all__ = [
     "AlertRow",
     "AnswerLog",
+    "BatchRow",
+    "Batches",
     "BudgetUse",
     "Budgets",
     "ChannelRow",
@@ -58,6 +63,8 @@ __all__ = [
     "RunRow",
     "SnapshotRow",
     "SpendLog",
+    "Spool",
+    "Spooled",
     "VersionRow",
     "WatermarkRow",
     "ledger_address",
@@ -65,11 +72,15 @@ __all__ = [
 
 _LATE = {
     "AnswerLog": "answers",
+    "BatchRow": "batch_tables",
+    "Batches": "batches",
     "Claim": "deliveries",
     "Deliveries": "deliveries",
     "Ledger": "ledger",
     "Outbox": "outbox",
     "SpendLog": "spend_log",
+    "Spool": "spool",
+    "Spooled": "spool",
 }
 
 

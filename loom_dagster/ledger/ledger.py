@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from loom_dagster.clock import Clock, SystemClock
 from loom_dagster.ledger import alerts, leases, quarantine, runs, snapshots
 from loom_dagster.ledger.alert_rows import Findings
+from loom_dagster.ledger.batches import Batches
 from loom_dagster.ledger.database import Database, repeatable
 from loom_dagster.ledger.migrations import migrate
 from loom_dagster.ledger.outbox import Outbox
@@ -51,6 +52,7 @@ class Ledger:
         self._database = Database(where)
         self.watermarks = Watermarks(self._database, self._clock)
         self.takings = Takings(self._database, self._clock)
+        self.batches = Batches(self._database, self._clock)
         migrate(self._database, self._clock)
         self.outbox = Outbox(self._database, self._clock)
         self.past_runs = PastRuns(self._database)

@@ -132,6 +132,7 @@ class SpendLog:
                     limit=limit * UNIT,
                     spent=(found[name].spent + self._counted.spent) * UNIT,
                     unconfirmed=(found[name].unconfirmed + self._counted.unconfirmed + pending) * UNIT,
+                    ordered=found[name].ordered * UNIT,
                 )
                 for name, limit in self._limits.items()
             )

@@ -17,7 +17,6 @@ __all__ = ["VERSION", "refuse_later"]
 VERSION = "0.1"
 
 _KEYS = (
-    ("transform", "mode"),
     ("execution",),
 )
 _SCHEMES = frozenset({"bigquery", "databricks", "mongodb", "mssql", "oracle", "redshift", "snowflake"})
