@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from loom_dagster.alerts import channels_for
-from loom_dagster.assembly.fallbacks import chosen_fallback, fallback_values
 from loom_dagster.assembly.desk import asked_at_once, desk_of
+from loom_dagster.assembly.fallbacks import chosen_fallback, fallback_values
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.clock import Clock
@@ -65,7 +65,11 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
     spec, prompt, model, limit = ready.spec, parts.prompt, parts.model, ready.options.limit
     partition = TRIAL if ready.options.trial else ready.partition
     again = materials.batches is not None
-    desk = None if materials.book is None or again else desk_of(ready, materials.book, materials.store, materials.clock)
+    desk = (
+        None
+        if materials.book is None or again
+        else desk_of(ready, materials.book, materials.store, materials.clock)
+    )
     return Plan(
         pipeline=spec.name,
         partition=partition,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from loom_dagster.batches.collect import collect
 from loom_dagster.clock import Clock
-from loom_dagster.errors import LoomError, Misconfigured, Permanent, Transient
+from loom_dagster.errors import Misconfigured, Permanent, Transient
 from loom_dagster.gateway.batch_api import BatchApi, BatchSeen
 from loom_dagster.gateway.batching import open_batch_api
 from loom_dagster.gateway.lane import Closes
@@ -139,9 +139,7 @@ class Clerk:
         return await api.create(path, tag, file_id)
 
     async def _found(self, api: BatchApi, row: BatchRow) -> BatchSeen | None:
-        others = frozenset(
-            other.provider_id for other in self._book.list() if other.provider_id is not None
-        )
+        others = frozenset(other.provider_id for other in self._book.list() if other.provider_id is not None)
         since = row.submitted_at or row.created_at
         return await api.find(row.batch_id, since=since, requests=row.requests, known=others)
 

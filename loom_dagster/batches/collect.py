@@ -55,9 +55,7 @@ async def collect(
         spool.reopen(row.batch_id)
     missing = totals.missing_worst if seen.whole else 0
     note = f"{totals.missing:,} lines are missing" if seen.whole and totals.missing else None
-    book.settle(
-        row.batch_id, "collected", spent=totals.paid, unconfirmed=totals.unsure + missing, note=note
-    )
+    book.settle(row.batch_id, "collected", spent=totals.paid, unconfirmed=totals.unsure + missing, note=note)
     spool.settled(row.batch_id, tried=wrong is None and row.cancelled_by is None)
     if wrong is not None:
         raise wrong

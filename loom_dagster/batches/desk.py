@@ -15,9 +15,7 @@ __all__ = ["Desk"]
 class Desk:
     """``order`` is what the gateway hands questions to; ``clerk`` sends what was gathered."""
 
-    def __init__(
-        self, order: Order, clerk: Callable[[Callable[[str], None]], Clerk], book: Batches
-    ) -> None:
+    def __init__(self, order: Order, clerk: Callable[[Callable[[str], None]], Clerk], book: Batches) -> None:
         self.order, self._clerk, self._book = order, clerk, book
 
     async def send(self, note: Callable[[str], None]) -> None:

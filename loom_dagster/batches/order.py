@@ -198,9 +198,7 @@ class Order:
     def _flush(self, part: _Part) -> None:
         """Rows first: a question that somebody else has put into a batch since is not sent by this one."""
         new = self._spool.add(part.rows)
-        part.file.writelines(
-            line + b"\n" for line, is_new in zip(part.lines, new, strict=True) if is_new
-        )
+        part.file.writelines(line + b"\n" for line, is_new in zip(part.lines, new, strict=True) if is_new)
         self._gathered.difference_update(row[0] for row in part.rows)
         self.elsewhere.add(part.batch)
         part.rows.clear()

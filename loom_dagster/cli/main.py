@@ -17,6 +17,7 @@ import typer
 
 from loom_dagster.cli import (
     alerts,
+    batches,
     exits,
     init,
     listing,
@@ -65,6 +66,7 @@ app.command("ui")(ui.ui)
 app.add_typer(quarantine.app, name="quarantine")
 app.command("release")(release.release)
 app.command("load")(load.load)
+app.add_typer(batches.app, name="batches")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(state.app, name="state")
 app.add_typer(prompts.app, name="prompts")

@@ -1,9 +1,9 @@
 """A provider's batch API: files of questions go in, are worked on for up to a day, and lines of answers come out.
 
-    OpenAI      POST files, POST batches, GET batches/ID, GET files/ID/content
-                https://platform.openai.com/docs/api-reference/batch
-    Anthropic   POST messages/batches, GET messages/batches/ID, GET messages/batches/ID/results
-                https://platform.claude.com/docs/en/api/messages/batches
+OpenAI      POST files, POST batches, GET batches/ID, GET files/ID/content
+            https://platform.openai.com/docs/api-reference/batch
+Anthropic   POST messages/batches, GET messages/batches/ID, GET messages/batches/ID/results
+            https://platform.claude.com/docs/en/api/messages/batches
 """
 
 from __future__ import annotations

@@ -55,9 +55,7 @@ class BatchHttp:
                 self._url(url), headers=self._headers, timeout=self._timeout(), allow_redirects=False
             ) as response:
                 if response.status != 200:
-                    raise from_status(
-                        self.place, response.status, await response.read(), response.headers
-                    )
+                    raise from_status(self.place, response.status, await response.read(), response.headers)
                 async for chunk in response.content.iter_chunked(1 << 16):
                     rest += chunk
                     if b"\n" in chunk:

@@ -49,7 +49,9 @@ def asked_of(provider: str, question: Question, request: BatchRequest) -> dict[s
         "url": request.url,
         "headers": dict(request.headers),
         "model": kept,
-        "schema": None if schema is None else {"name": schema.name, "body": dict(schema.body), "strict": schema.strict},
+        "schema": None
+        if schema is None
+        else {"name": schema.name, "body": dict(schema.body), "strict": schema.strict},
     }
 
 
@@ -87,7 +89,9 @@ def open_batch_api(
     address = Address.of(model, prices, environ)
     lane = lane_for(model, prices, environ, session)
     if address is None or not isinstance(lane, Batchable):
-        raise Misconfigured(f"questions to {model.name} cannot go in batches", fix=f"those of {HAVE_BATCHES} can")
+        raise Misconfigured(
+            f"questions to {model.name} cannot go in batches", fix=f"those of {HAVE_BATCHES} can"
+        )
     key = environ.get(address.key_env) if address.key_env else None
     url = str(asked["url"])
     place = Place(model=model.name, host=url.split("/")[2], key_env=address.key_env, key=key)

@@ -197,9 +197,7 @@ class Gateway:
                 share = share_that_fits(error)
         raise too_long(model, way.window)
 
-    async def _order(
-        self, orders: Orders, model: Model, way: _Way, key: bytes, question: Question
-    ) -> None:
+    async def _order(self, orders: Orders, model: Model, way: _Way, key: bytes, question: Question) -> None:
         """Into a batch with it, which ends in some error; none for a prompt that a batch found too long and that is
         to be cut: nobody but the model knows where, so it is asked at once."""
         messages = question.messages

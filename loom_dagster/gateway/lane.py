@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from loom_dagster.gateway.question import Message, Question
 from loom_dagster.records import Usage
 
-__all__ = ["Batchable", "BatchRequest", "Closes", "Lane", "Reply"]
+__all__ = ["BatchRequest", "Batchable", "Closes", "Lane", "Reply"]
 
 
 @dataclass(slots=True, kw_only=True)

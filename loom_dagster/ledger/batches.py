@@ -139,7 +139,13 @@ class Batches:
         self._set(batch_id, cancelled_by=who)
 
     def settle(
-        self, batch_id: str, state: str, *, spent: int = 0, unconfirmed: int | None = 0, note: str | None = None
+        self,
+        batch_id: str,
+        state: str,
+        *,
+        spent: int = 0,
+        unconfirmed: int | None = 0,
+        note: str | None = None,
     ) -> bool:
         """It has come to its end: collected, refused or lost. What it cost goes to the books of its run in picodollars,
         in the transaction that gives back what was reserved (``unconfirmed`` None: all of it may have been paid).

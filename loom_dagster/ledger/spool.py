@@ -17,7 +17,7 @@ import orjson
 
 from loom_dagster.errors import Misconfigured
 
-__all__ = ["Spool", "Spooled", "Totals", "Told"]
+__all__ = ["Spool", "Spooled", "Told", "Totals"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS questions (
@@ -170,9 +170,7 @@ class Spool:
     def send(self, batch: str) -> None:
         """From now on the questions of a batch may be with the provider."""
         with self._write() as db:
-            db.execute(
-                "UPDATE questions SET state = 'sent' WHERE batch = ? AND state = 'waiting'", (batch,)
-            )
+            db.execute("UPDATE questions SET state = 'sent' WHERE batch = ? AND state = 'waiting'", (batch,))
 
     def origins(self, batch: str, keys: Iterable[bytes]) -> dict[bytes, tuple[str, str]]:
         """Record and prompt of those of ``keys`` that are in the batch."""
@@ -188,9 +186,7 @@ class Spool:
     def tell(self, batch: str, told: Iterable[Told]) -> None:
         """What became of questions; told twice, it is the same."""
         with self._write() as db:
-            db.executemany(
-                _TELL, [(t.state, t.paid, t.unsure, t.error, t.key, batch, t.state) for t in told]
-            )
+            db.executemany(_TELL, [(t.state, t.paid, t.unsure, t.error, t.key, batch, t.state) for t in told])
 
     def reopen(self, batch: str) -> None:
         """What the batch refused was not the fault of its questions: they are to be asked again."""
