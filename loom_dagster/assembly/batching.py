@@ -171,11 +171,11 @@ class Batching:
         found: list[Ready] = []
         open_rows = {row.batch_id: row for row in book.open()}
         words: list[str] = []
-        for partition in sorted({row.partition for row in book.list(pipeline=name, limit=_LOOKED_AT)}):
+        for partition in sorted({row.partition for row in book.rows(pipeline=name, limit=_LOOKED_AT)}):
             run = self._home.ledger.open_run(name, partition)
             if run is None or self._home.ledger.takings.is_running(name, partition):
                 continue
-            own = {row.batch_id: row for row in book.list(pipeline=name, run_id=run.run_id)}
+            own = {row.batch_id: row for row in book.rows(pipeline=name, run_id=run.run_id)}
             named = _batches_of(run) or [batch for batch in own if batch in open_rows]
             left = [open_rows[batch] for batch in named if batch in open_rows]
             mine = [own[batch] for batch in named if batch in own]

@@ -139,7 +139,7 @@ class Clerk:
         return await api.create(path, tag, file_id)
 
     async def _found(self, api: BatchApi, row: BatchRow) -> BatchSeen | None:
-        others = frozenset(other.provider_id for other in self._book.list() if other.provider_id is not None)
+        others = frozenset(other.provider_id for other in self._book.rows() if other.provider_id is not None)
         since = row.submitted_at or row.created_at
         return await api.find(row.batch_id, since=since, requests=row.requests, known=others)
 

@@ -167,9 +167,9 @@ class Order:
         """The part that takes one question more: of one model and schema, within the provider's limits."""
         kind = (id(question.model), question.schema and question.schema.digest, request.url)
         part = self._parts[-1] if self._parts else None
-        if part is not None and part.kind == kind:
-            if part.requests < self._most.requests and part.size + size <= self._most.size:
-                return part
+        fits = part and part.requests < self._most.requests and part.size + size <= self._most.size
+        if part is not None and part.kind == kind and fits:
+            return part
         if part is not None:
             await asyncio.to_thread(self._flush, part)
         self._parts.append(await asyncio.to_thread(self._begin_part, kind, question, request))

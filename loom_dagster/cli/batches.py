@@ -13,7 +13,7 @@ from loom_dagster.cli.figures import counted, dollars, moment
 from loom_dagster.cli.options import AsJson, ProjectDir, open_loom
 from loom_dagster.cli.output import emit
 from loom_dagster.cli.release import who
-from loom_dagster.cli.terminal import Terminal
+from loom_dagster.cli.terminal import Sign, Terminal
 
 if TYPE_CHECKING:
     from loom_dagster.ledger import BatchRow
@@ -42,7 +42,7 @@ def list_(
     """List batches, newest first, as they were when somebody looked last."""
     loom = open_loom(project)
     book = loom.ledger.batches
-    found = (book.open(name) if only_open else book.list(pipeline=name, limit=limit))[:limit]
+    found = (book.open(name) if only_open else book.rows(pipeline=name, limit=limit))[:limit]
     if name is not None and not found:
         loom.watermark(name)  # raises for an unknown name, with the nearest one
     if as_json:
@@ -76,7 +76,8 @@ def _row(terminal: Terminal, row: BatchRow) -> tuple[str, ...]:
     state = row.state if row.state != "submitted" else (row.provider_state or row.state).replace("_", " ")
     if row.cancelled_by and "cancel" not in state:
         state += ", cancelled"
-    sign = {"collected": "good", "refused": "bad", "lost": "bad"}.get(row.state, "none")
+    signs: dict[str, Sign] = {"collected": "good", "refused": "bad", "lost": "bad"}
+    sign = signs.get(row.state, "none")
     if row.settled_at is None:
         money = f"at most {dollars(row.reserved)}" if row.reserved else ""
     else:

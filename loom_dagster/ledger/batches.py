@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, delete, insert, or_, select, update
 
 from loom_dagster.clock import Clock
 from loom_dagster.errors import OverBudget
@@ -170,7 +170,7 @@ class Batches:
 
         return self._database.write(work)
 
-    def list(
+    def rows(
         self,
         *,
         pipeline: str | None = None,
@@ -191,7 +191,7 @@ class Batches:
 
     def open(self, pipeline: str | None = None) -> list[BatchRow]:
         """Those that are not settled."""
-        return self.list(pipeline=pipeline, states=OPEN_BATCHES)
+        return self.rows(pipeline=pipeline, states=OPEN_BATCHES)
 
     def get(self, beginning: str) -> list[BatchRow]:
         """Those whose id, or the provider's id of them, begins so."""
@@ -215,6 +215,6 @@ class Batches:
         return {"host": me.host, "pid": me.pid, "process_start": me.start, "beat_at": self._clock.now()}
 
 
-def _row(found: Mapping[str, Any]) -> BatchRow:
-    kept = {name: value for name, value in found.items() if name not in _OF_PROCESSES}
+def _row(found: RowMapping) -> BatchRow:
+    kept: dict[str, Any] = {str(name): value for name, value in found.items() if name not in _OF_PROCESSES}
     return BatchRow(**{**kept, **{name: kept[name] * UNIT for name in _MONEY}})

@@ -5,8 +5,6 @@
         server.finish()               # every batch that was made has ended
         server.stats()["paid"]
 
-    python tests/servers/batches.py                                 # prints {"port": ...}; ends when stdin closes
-
 It also answers /chat/completions and /v1/messages, so that a judge and whatever is asked at once have somebody to ask.
 
 ``answer``: (request body) -> text. ``text``: else what is said. ``auto``: a batch ends after so many looks at it
@@ -14,8 +12,8 @@ It also answers /chat/completions and /v1/messages, so that a judge and whatever
 "never" (the line is in no file, and was paid for), "refusal", "length", "malformed", "twice" (the line comes twice).
 ``faults``: {"upload"|"create"|"look"|"results"|"list": [status or "lost" or "close", ...]}, used up one by one: a status
 is sent instead of the thing being done; "lost": it is done, and the connection is closed instead of an answer; "close":
-nothing is done. ``kill``: {"upload"|"create"|...: pid}: that process is killed (SIGKILL) when such a request comes, after
-it was done. ``end_as``: "completed", "expired", "cancelled" or "failed" for the next ones that end. ``done_share``: how many
+nothing is done. ``kill``: {"upload"|"create"|...|"online": function}: it is called when such a request was done, instead
+of an answer; ``halfway``: it is called when half of the results are sent, until it says True. ``end_as``: "completed", "expired", "cancelled" or "failed" for the next ones that end. ``done_share``: how many
 lines of an expired or cancelled batch were answered.
 
 stats(): batches, uploads, requests by kind, lines (in batches), paid (lines answered, never-given ones among them),
@@ -26,14 +24,10 @@ cost at ``price`` (input, output; USD a token; batches at half).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import logging
-import os
 import random
-import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -63,7 +57,8 @@ class BatchServer:
         self.auto: int | None = options.pop("auto", None)
         self.per_line: dict[str, str] = options.pop("per_line", {})
         self.faults: dict[str, list[Any]] = options.pop("faults", {})
-        self.kill: dict[str, int] = options.pop("kill", {})
+        self.kill: dict[str, Callable[[], None]] = options.pop("kill", {})
+        self.halfway: Callable[[], bool] | None = options.pop("halfway", None)
         self.end_as: str = options.pop("end_as", "completed")
         self.done_share: float = options.pop("done_share", 0.5)
         self.price: tuple[float, float] = options.pop("price", (1e-6, 2e-6))
@@ -152,7 +147,7 @@ class BatchServer:
             return web.json_response({"error": {"message": "no", "type": "server_error"}}, status=fault)
         answer = await work()
         if kind in self.kill:
-            os.kill(self.kill.pop(kind), signal.SIGKILL)
+            self.kill.pop(kind)()
             return self._hang_up(request)
         return self._hang_up(request) if fault == "lost" else answer
 
@@ -170,7 +165,7 @@ class BatchServer:
             case ["files"] if post:
                 return "upload", lambda: self._upload(request)
             case ["files", id_, "content"]:
-                return "results", lambda: self._content(id_)
+                return "results", lambda: self._content(request, id_)
             case ["batches"] if post:
                 return "create", lambda: self._create(request, anthropic)
             case ["batches"]:
@@ -178,7 +173,7 @@ class BatchServer:
             case ["batches", id_, "cancel"] if post:
                 return "cancel", lambda: self._cancel(id_)
             case ["batches", id_, "results"]:
-                return "results", lambda: self._content(f"{id_}-results")
+                return "results", lambda: self._content(request, f"{id_}-results")
             case ["batches", id_]:
                 return "look", lambda: self._look(id_)
         return None, None
@@ -254,7 +249,15 @@ class BatchServer:
             batch["state"] = "canceling" if batch["anthropic"] else "cancelling"
             return web.json_response(self._shown(batch))
 
-    async def _content(self, id_: str) -> web.Response:
+    async def _content(self, request: web.Request, id_: str) -> web.StreamResponse:
+        if self.halfway is not None:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(self.files[id_][: len(self.files[id_]) // 2])
+            while not self.halfway():  # noqa: ASYNC110 - a test's own condition, of another process
+                await asyncio.sleep(0.01)
+            self.halfway = None
+            return self._hang_up(request)
         return web.Response(body=self.files[id_], content_type="application/x-jsonlines")
 
     def _shown(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -372,11 +375,14 @@ class BatchServer:
             return _message(body, text, into, out, fault)
         return _completion(text, into, out, fault)
 
-    async def _online(self, request: web.Request, *, anthropic: bool) -> web.Response:
+    async def _online(self, request: web.Request, *, anthropic: bool) -> web.StreamResponse:
         body = orjson.loads(await request.read())
         with self._lock:
             self.counts["online"] += 1
             self.bodies.append(body)
+        if "online" in self.kill:
+            self.kill.pop("online")()
+            return self._hang_up(request)
         return web.json_response(self._answered(body, None, anthropic=anthropic, half=False))
 
 
@@ -417,9 +423,3 @@ def _message(body: dict[str, Any], text: str, into: int, out: int, fault: str | 
 
 def _jsonl(lines: list[dict[str, Any]]) -> bytes:
     return b"".join(orjson.dumps(line) + b"\n" for line in lines)
-
-
-if __name__ == "__main__":
-    with BatchServer(auto=1) as served, contextlib.suppress(KeyboardInterrupt):
-        print(json.dumps({"port": served.port}), flush=True)
-        sys.stdin.read()
