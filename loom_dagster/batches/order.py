@@ -154,6 +154,13 @@ class Order:
         self._book.forget(run.pipeline, run.partition)
         self._spool.begin(self._slot, run.run_id, {row.batch_id for row in self._book.open()})
 
+    def close(self) -> None:
+        """Nobody asks any more."""
+        for part in self._parts:
+            part.file.close()
+        self._parts.clear()
+        self._spool.close()
+
     def end(self) -> None:
         """The run has ended."""
         self._spool.end(self._slot, self._of().run_id)

@@ -7,6 +7,7 @@ one SQLite file beside them. A question is in one batch at a time, whoever asks 
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -82,7 +83,7 @@ class Totals(NamedTuple):
 
 
 class Spool:
-    """The folder, made when missing. For any thread, and several processes.
+    """The folder, made when it is first used. For any thread, and several processes.
 
     Raises Misconfigured when it cannot be opened, read or written.
     """
@@ -90,18 +91,25 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
+
+    @functools.cached_property
+    def _db(self) -> sqlite3.Connection:
         with self._guard("opened"):
-            folder.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                folder / "questions.sqlite", timeout=30.0, isolation_level=None, check_same_thread=False
+            self.folder.mkdir(parents=True, exist_ok=True)
+            opened = sqlite3.connect(
+                self.folder / "questions.sqlite", timeout=30.0, isolation_level=None, check_same_thread=False
             )
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA cache_size = -8192")
-            self._db.executescript(_SCHEMA)
+            opened.execute("PRAGMA journal_mode = WAL")
+            opened.execute("PRAGMA synchronous = FULL")
+            opened.execute("PRAGMA cache_size = -8192")
+            opened.executescript(_SCHEMA)
+        return opened
 
     def close(self) -> None:
-        self._db.close()
+        """Closing what was never used, or twice, is fine."""
+        opened = self.__dict__.pop("_db", None)
+        if opened is not None:
+            opened.close()
 
     def file(self, batch: str) -> Path:
         """The questions of a batch, as they are sent."""

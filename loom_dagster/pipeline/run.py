@@ -112,6 +112,8 @@ def run(
         with ledger.spend(handle, plan.budgets, plan.paid) as spend:
             return _run(plan, handle, ledger, spend, listen=listen, stop=stop, clock=clock)
     finally:
+        if plan.desk is not None:
+            plan.desk.order.close()
         ledger.leave_run(handle)
 
 

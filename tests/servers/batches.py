@@ -131,6 +131,7 @@ class BatchServer:
             await runner.cleanup()
 
         self._loop.run_until_complete(main())
+        self._loop.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.path.removeprefix("/v1")
