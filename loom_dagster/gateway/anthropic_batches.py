@@ -6,7 +6,8 @@ was meant to be, has as many questions, and is no other that the ledger knows.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ class AnthropicBatches:
 
     async def create(self, path: Path, tag: str, file_id: str) -> BatchSeen:
         headers = {"Content-Type": "application/json"}
-        return _seen(await self._http.json("POST", self._url, data=_body(path), headers=headers))
+        async with aclosing(_body(path)) as body:
+            return _seen(await self._http.json("POST", self._url, data=body, headers=headers))
 
     async def find(
         self, tag: str, *, since: datetime, requests: int, known: frozenset[str]
@@ -114,7 +116,7 @@ class AnthropicBatches:
         return BatchLine(key=key, reply=await self._lane.batch_reply(self._question, content))
 
 
-async def _body(path: Path) -> AsyncIterator[bytes]:
+async def _body(path: Path) -> AsyncGenerator[bytes]:
     """The file's lines as one document, without holding it."""
     yield b'{"requests":['
     with path.open("rb") as file:
