@@ -116,7 +116,7 @@ class AnthropicBatches:
         return BatchLine(key=key, reply=await self._lane.batch_reply(self._question, content))
 
 
-async def _body(path: Path) -> AsyncGenerator[bytes]:
+async def _body(path: Path) -> AsyncGenerator[bytes, None]:
     """The file's lines as one document, without holding it."""
     yield b'{"requests":['
     with path.open("rb") as file:

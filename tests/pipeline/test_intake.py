@@ -122,7 +122,9 @@ async def test_a_slow_record_keeps_only_its_neighbours_from_being_written():
 
 async def test_pieces_follow_each_other_as_in_the_source():
     begun: list[OpenPiece] = []
-    batches = iter([batch(0, 0, 600, rejected=(0, 256, 257, 599)), batch(1, 600, 3, rejected=(600, 601, 602))])
+    batches = iter(
+        [batch(0, 0, 600, rejected=(0, 256, 257, 599)), batch(1, 600, 3, rejected=(600, 601, 602))]
+    )
     intake = Intake(batches, room=Room(), on_piece=begun.append)
     handed = 0
     while await intake.take():
