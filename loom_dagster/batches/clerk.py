@@ -159,7 +159,7 @@ class Clerk:
 
     def _lost(self, row: BatchRow) -> None:
         """Nobody knows what became of it."""
-        self._book.settle(row.batch_id, "lost", unconfirmed=None, note="the provider knows of it no more")
+        self._book.settle(row.batch_id, "lost", note="the provider knows of it no more")
         self._spool.settled(row.batch_id, tried=True)
         self._note(
             f"batch {row.batch_id} ({row.provider_id}) is not known to {row.provider} any more: it counts at the most "

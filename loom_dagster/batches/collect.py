@@ -19,9 +19,9 @@ from loom_dagster.gateway.lane import Reply
 from loom_dagster.gateway.prices import PriceBook, cost_of
 from loom_dagster.gateway.question import AnswerStore, Model, Origin, Price
 from loom_dagster.ledger import Batches, BatchRow, Spool
-from loom_dagster.ledger.spend import UNIT
-from loom_dagster.ledger.spool import Told
-from loom_dagster.records import Answer
+from loom_dagster.ledger.spend import UNIT, Entry
+from loom_dagster.ledger.spool import Told, Totals
+from loom_dagster.records import Account, Answer
 
 __all__ = ["collect"]
 
@@ -50,15 +50,33 @@ async def collect(
             await reading.take(lines)
             lines.clear()
     await reading.take(lines)
-    totals, wrong = spool.totals(row.batch_id), reading.wrong()
+    wrong = reading.wrong()
     if wrong is not None:
         spool.reopen(row.batch_id)
-    missing = totals.missing_worst if seen.whole else 0
-    note = f"{totals.missing:,} lines are missing" if seen.whole and totals.missing else None
-    book.settle(row.batch_id, "collected", spent=totals.paid, unconfirmed=totals.unsure + missing, note=note)
+    totals = spool.totals(row.batch_id)
+    entries = {
+        Account("transform", model.name, each.prompt): _entry(each, whole=seen.whole) for each in totals
+    }
+    missing = sum(each.missing for each in totals) if seen.whole else 0
+    note = f"{missing:,} line{'s are' if missing > 1 else ' is'} missing" if missing else None
+    book.settle(row.batch_id, "collected", entries, note=note)
     spool.settled(row.batch_id, tried=wrong is None and row.cancelled_by is None)
     if wrong is not None:
         raise wrong
+
+
+def _entry(totals: Totals, *, whole: bool) -> Entry:
+    """Of a batch that was worked on as a ``whole``, lines that are missing may have been paid for."""
+    return Entry(
+        spent=totals.paid,
+        unconfirmed=totals.unsure + (totals.missing_worst if whole else 0),
+        calls=totals.answered,
+        unpriced=totals.unpriced,
+        lost=totals.lost + (totals.missing if whole else 0),
+        input_tokens=totals.input_tokens,
+        cached_tokens=totals.cached_tokens,
+        output_tokens=totals.output_tokens,
+    )
 
 
 class _Reading:
@@ -91,7 +109,8 @@ class _Reading:
                 pipeline=self._row.pipeline, record_id=record_id, purpose="transform", prompt=prompt
             )
             puts.append(self._store.put(answer, origin))
-            told.append(Told(line.key, "answered", paid=round((answer.cost or 0.0) / UNIT)))
+            paid = None if answer.cost is None else round(answer.cost / UNIT)
+            told.append(Told(line.key, "answered", paid=paid, usage=answer.usage))
         await asyncio.gather(*puts)
         await asyncio.to_thread(self._spool.tell, batch, told)
 
@@ -100,7 +119,8 @@ class _Reading:
         alike; or it says of itself that it is no question's fault."""
         if self._misconfigured is not None:
             return self._misconfigured
-        if self._spool.totals(self._row.batch_id).answered or len(self._rejected) != 1:
+        answered = any(each.answered for each in self._spool.totals(self._row.batch_id))
+        if answered or len(self._rejected) != 1:
             return None
         if self._rejected.total() < _SAME or self._last is None:
             return None

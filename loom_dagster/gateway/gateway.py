@@ -27,12 +27,12 @@ from loom_dagster.gateway.orders import Orders
 from loom_dagster.gateway.prices import PriceBook, batch_price, cost_of
 from loom_dagster.gateway.question import AnswerStore, Message, Model, Price, Question
 from loom_dagster.gateway.sharing import Shares
-from loom_dagster.records import Answer
+from loom_dagster.records import Account, Answer
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Gateway"]
+__all__ = ["Gateway", "usable"]
 
 _CUTS = 8  # how often a prompt is shortened before it is given up
 
@@ -180,12 +180,9 @@ class Gateway:
                 messages = self._cut(model, way, question, messages, share)
             send = functools.partial(way.lane().send, question, messages)
             tokens = estimate(messages) if way.endpoint.counts_tokens else 0
-            worst = (
-                worst_case(way.price, messages, question.schema, model.max_tokens)
-                if self._spend.limited
-                else 0.0
-            )
-            charge = Charge(self._spend, key, worst)
+            worst = worst_case(way.price, messages, question.schema, model.max_tokens)
+            account = Account(question.origin.purpose, model.name, question.origin.prompt)
+            charge = Charge(self._spend, key, worst, account)
             keep = functools.partial(self._keep, model, way, key, question, charge)
             try:
                 return await way.endpoint.call(
@@ -233,7 +230,7 @@ class Gateway:
         try:
             await self._store.put(answer, question.origin)
         finally:
-            charge.paid(answer.cost or 0.0)
+            charge.paid(answer.cost, answer.usage)
         return answer
 
     def _cut(

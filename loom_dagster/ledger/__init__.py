@@ -22,16 +22,21 @@ from loom_dagster.ledger.rows import (
     BudgetUse,
     IndexRow,
     PastRun,
+    PipelineTotals,
     QuarantineEntry,
     RunHandle,
+    RunNumbers,
     RunRow,
+    SnapshotPlace,
     SnapshotRow,
+    Standing,
     VersionRow,
     WatermarkRow,
 )
 
 if TYPE_CHECKING:
     from loom_dagster.ledger.answers import AnswerLog
+    from loom_dagster.ledger.audit import Audit, AuditRow, Deed, Tampering
     from loom_dagster.ledger.batch_tables import BatchRow
     from loom_dagster.ledger.batches import Batches
     from loom_dagster.ledger.deliveries import Claim, Deliveries
@@ -39,16 +44,21 @@ if TYPE_CHECKING:
     from loom_dagster.ledger.outbox import Outbox
     from loom_dagster.ledger.spend_log import SpendLog
     from loom_dagster.ledger.spool import Spool, Spooled
+    from loom_dagster.ledger.upkeep import AnswerGroup, Selection, Upkeep
 
 __all__ = [
     "AlertRow",
+    "AnswerGroup",
     "AnswerLog",
+    "Audit",
+    "AuditRow",
     "BatchRow",
     "Batches",
     "BudgetUse",
     "Budgets",
     "ChannelRow",
     "Claim",
+    "Deed",
     "Deliveries",
     "Delivery",
     "Fault",
@@ -58,29 +68,43 @@ __all__ = [
     "MuteRow",
     "Outbox",
     "PastRun",
+    "PipelineTotals",
     "QuarantineEntry",
     "RunHandle",
+    "RunNumbers",
     "RunRow",
+    "Selection",
+    "SnapshotPlace",
     "SnapshotRow",
     "SpendLog",
     "Spool",
     "Spooled",
+    "Standing",
+    "Tampering",
+    "Upkeep",
     "VersionRow",
     "WatermarkRow",
     "ledger_address",
 ]
 
 _LATE = {
+    "AnswerGroup": "upkeep",
     "AnswerLog": "answers",
+    "Audit": "audit",
+    "AuditRow": "audit",
     "BatchRow": "batch_tables",
     "Batches": "batches",
     "Claim": "deliveries",
+    "Deed": "audit",
     "Deliveries": "deliveries",
     "Ledger": "ledger",
     "Outbox": "outbox",
+    "Selection": "upkeep",
     "SpendLog": "spend_log",
     "Spool": "spool",
     "Spooled": "spool",
+    "Tampering": "audit",
+    "Upkeep": "upkeep",
 }
 
 

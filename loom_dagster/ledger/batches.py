@@ -20,7 +20,8 @@ from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.process import Process, is_gone, this_process
 from loom_dagster.ledger.room import Room
 from loom_dagster.ledger.rows import RunHandle
-from loom_dagster.ledger.spend import SILENT, UNIT
+from loom_dagster.ledger.spend import SILENT, UNIT, Entry
+from loom_dagster.records import Account
 
 __all__ = ["Batches"]
 
@@ -142,27 +143,30 @@ class Batches:
         self,
         batch_id: str,
         state: str,
+        entries: Mapping[Account, Entry] | None = None,
         *,
-        spent: int = 0,
-        unconfirmed: int | None = 0,
         note: str | None = None,
     ) -> bool:
-        """It has come to its end: collected, refused or lost. What it cost goes to the books of its run in picodollars,
-        in the transaction that gives back what was reserved (``unconfirmed`` None: all of it may have been paid).
-        False when it was settled before; nothing is counted then."""
+        """It has come to its end: collected, refused or lost. What it cost, ``entries``, goes to the books of its run
+        in the transaction that gives back what was reserved. None: of a batch that is lost all of it may have been
+        paid, of another one nothing was. False when it was settled before; nothing is counted then."""
 
         def work(connection: Connection) -> bool:
             row = connection.execute(select(batches).where(batches.c.batch_id == batch_id)).first()
             if row is None or row.state not in OPEN_BATCHES:
                 return False
-            now = self._clock.now()
-            perhaps = row.reserved if unconfirmed is None else unconfirmed
-            if spent or perhaps:
-                day = f"{now:%Y-%m-%d}"
-                spend.add(
-                    connection, row.run_id, row.allowance, row.pipeline, day, spent=spent, unconfirmed=perhaps
-                )
-            values = {"state": state, "reserved": 0, "spent": spent, "unconfirmed": perhaps, "note": note}
+            now, found = self._clock.now(), entries or {}
+            if entries is None and state == "lost":
+                account = Account("transform", row.model, "")
+                found = {account: Entry(unconfirmed=row.reserved, lost=row.requests)}
+            spend.add(connection, row.run_id, row.allowance, row.pipeline, f"{now:%Y-%m-%d}", found)
+            values = {
+                "state": state,
+                "reserved": 0,
+                "spent": sum(entry.spent for entry in found.values()),
+                "unconfirmed": sum(entry.unconfirmed for entry in found.values()),
+                "note": note,
+            }
             connection.execute(
                 update(batches).where(batches.c.batch_id == batch_id).values(settled_at=now, **values)
             )

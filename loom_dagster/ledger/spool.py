@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from loom_dagster.errors import Misconfigured
+from loom_dagster.records import Usage
 
 __all__ = ["Spool", "Spooled", "Told", "Totals"]
 
@@ -24,7 +25,9 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS questions (
     key BLOB PRIMARY KEY, state TEXT NOT NULL, slot TEXT NOT NULL, run_id TEXT NOT NULL, batch TEXT NOT NULL,
     worst INTEGER NOT NULL, tries INTEGER NOT NULL, paid INTEGER NOT NULL, unsure INTEGER NOT NULL,
-    record_id TEXT NOT NULL, prompt TEXT NOT NULL, error TEXT
+    record_id TEXT NOT NULL, prompt TEXT NOT NULL, error TEXT, unpriced INTEGER NOT NULL DEFAULT 0,
+    input_tokens INTEGER NOT NULL DEFAULT 0, cached_tokens INTEGER NOT NULL DEFAULT 0,
+    output_tokens INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS of_batch ON questions (batch, state);
 CREATE INDEX IF NOT EXISTS of_slot ON questions (slot, state);
@@ -35,19 +38,22 @@ _ADD = """
 INSERT INTO questions (key, state, slot, run_id, batch, worst, tries, paid, unsure, record_id, prompt)
 VALUES (?, 'waiting', ?, ?, ?, ?, 0, 0, 0, ?, ?)
 ON CONFLICT (key) DO UPDATE SET state = 'waiting', slot = excluded.slot, run_id = excluded.run_id,
-    batch = excluded.batch, worst = excluded.worst, paid = 0, unsure = 0, error = NULL,
+    batch = excluded.batch, worst = excluded.worst, paid = 0, unsure = 0, error = NULL, unpriced = 0,
+    input_tokens = 0, cached_tokens = 0, output_tokens = 0,
     tries = CASE WHEN questions.run_id = excluded.run_id THEN questions.tries ELSE 0 END,
     record_id = excluded.record_id, prompt = excluded.prompt
 WHERE questions.state NOT IN ('waiting', 'sent')
 """
 _TELL = """
-UPDATE questions SET state = ?, paid = ?, unsure = CASE WHEN ? THEN worst ELSE 0 END, error = ?
+UPDATE questions SET state = ?, paid = ?, unsure = CASE WHEN ? THEN worst ELSE 0 END, error = ?,
+    unpriced = ?, input_tokens = ?, cached_tokens = ?, output_tokens = ?
 WHERE key = ? AND batch = ? AND (state <> 'answered' OR ? = 'answered')
 """
 _TOTALS = """
-SELECT coalesce(sum(paid), 0), coalesce(sum(unsure), 0), coalesce(sum(state = 'sent'), 0),
-    coalesce(sum(CASE WHEN state = 'sent' THEN worst ELSE 0 END), 0), coalesce(sum(state = 'answered'), 0)
-FROM questions WHERE batch = ?
+SELECT prompt, sum(state = 'answered'), sum(unpriced), sum(paid), sum(input_tokens), sum(cached_tokens),
+    sum(output_tokens), sum(unsure > 0), sum(unsure), sum(state = 'sent'),
+    sum(CASE WHEN state = 'sent' THEN worst ELSE 0 END)
+FROM questions WHERE batch = ? GROUP BY prompt
 """
 
 
@@ -63,23 +69,32 @@ class Spooled(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What a batch said of a question: ``paid`` in picodollars; ``unsure``: it may have been paid for."""
+    """What a batch said of a question: ``paid`` in picodollars (None: the price is not known); ``unsure``: it may have
+    been paid for."""
 
     key: bytes
     state: str
-    paid: int = 0
+    paid: int | None = 0
     unsure: bool = False
     error: str | None = None
+    usage: Usage = Usage()
 
 
 class Totals(NamedTuple):
-    """Of a batch, in picodollars: paid, perhaps paid, and the worst case of the ``missing`` lines."""
+    """Of the questions of a batch that have a prompt; money in picodollars. ``lost`` may have been paid, for
+    ``unsure`` at most, and of the ``missing`` nothing was said."""
 
+    prompt: str
+    answered: int
+    unpriced: int
     paid: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    lost: int
     unsure: int
     missing: int
     missing_worst: int
-    answered: int
 
 
 class Spool:
@@ -194,16 +209,17 @@ class Spool:
     def tell(self, batch: str, told: Iterable[Told]) -> None:
         """What became of questions; told twice, it is the same."""
         with self._write() as db:
-            db.executemany(_TELL, [(t.state, t.paid, t.unsure, t.error, t.key, batch, t.state) for t in told])
+            db.executemany(_TELL, [_row(batch, t) for t in told])
 
     def reopen(self, batch: str) -> None:
         """What the batch refused was not the fault of its questions: they are to be asked again."""
         with self._write() as db:
             db.execute("UPDATE questions SET state = 'again' WHERE state = 'failed' AND batch = ?", (batch,))
 
-    def totals(self, batch: str) -> Totals:
+    def totals(self, batch: str) -> list[Totals]:
+        """One a prompt."""
         with self._guard("read"):
-            return Totals(*self._db.execute(_TOTALS, (batch,)).fetchone())
+            return [Totals(*row) for row in self._db.execute(_TOTALS, (batch,))]
 
     def settled(self, batch: str, *, tried: bool) -> None:
         """The batch is in the books: what it did not answer is to be asked again; ``tried``: it counts as a try."""
@@ -237,3 +253,20 @@ class Spool:
                 why=str(error),
                 fix="check the folder's permissions and free space; nothing already answered is lost",
             ) from error
+
+
+def _row(batch: str, told: Told) -> tuple[Any, ...]:
+    usage, unpriced = told.usage, told.state == "answered" and told.paid is None
+    return (
+        told.state,
+        told.paid or 0,
+        told.unsure,
+        told.error,
+        unpriced,
+        usage.input_tokens,
+        usage.cached_tokens,
+        usage.output_tokens,
+        told.key,
+        batch,
+        told.state,
+    )

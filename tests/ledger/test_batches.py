@@ -7,9 +7,11 @@ from sqlalchemy import text
 
 from loom_dagster.errors import OverBudget
 from loom_dagster.ledger import Budgets
-from loom_dagster.ledger.spend import UNIT
+from loom_dagster.ledger.spend import UNIT, Entry
+from loom_dagster.records import Account
 
 USD = round(1 / UNIT)
+ACCOUNT = Account("transform", "openai/m", "classify v1")
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_a_batch_goes_from_state_to_state(ledger, run, clock):
     assert row.reserved == 1.0 and row.submitted_at == clock.now()
     ledger.batches.saw(batch, "completed", done=3, failed=0, ended=True)
     assert ledger.batches.open()[0].state == "ended"
-    assert ledger.batches.settle(batch, "collected", spent=USD // 2)
+    assert ledger.batches.settle(batch, "collected", {ACCOUNT: Entry(spent=USD // 2, calls=3)})
     assert ledger.batches.open() == []
     [row] = ledger.batches.get("batch-1")
     assert (row.state, row.spent, row.reserved) == ("collected", 0.5, 0.0)
@@ -54,16 +56,16 @@ def test_a_batch_goes_from_state_to_state(ledger, run, clock):
 def test_it_is_settled_once(ledger, run):
     batch = sealed(ledger, run)
     ledger.batches.sent(batch, "b")
-    assert ledger.batches.settle(batch, "collected", spent=USD)
-    assert not ledger.batches.settle(batch, "collected", spent=USD)
-    assert not ledger.batches.settle(batch, "lost", unconfirmed=None)
+    assert ledger.batches.settle(batch, "collected", {ACCOUNT: Entry(spent=USD, calls=3)})
+    assert not ledger.batches.settle(batch, "collected", {ACCOUNT: Entry(spent=USD, calls=3)})
+    assert not ledger.batches.settle(batch, "lost")
     found = use(ledger, run, run=10.0)["run"]
     assert (found.spent, found.unconfirmed, found.ordered) == (1.0, 0.0, 0.0)
 
 
 def test_what_nobody_knows_the_end_of_counts_at_its_worst_case(ledger, run):
     batch = sealed(ledger, run, usd=3.0)
-    assert ledger.batches.settle(batch, "lost", unconfirmed=None)
+    assert ledger.batches.settle(batch, "lost")
     assert use(ledger, run, run=10.0)["run"].unconfirmed == 3.0
 
 
