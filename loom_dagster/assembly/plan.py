@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from loom_dagster.alerts import channels_for
+from loom_dagster.assembly.desk import asked_at_once, desk_of
 from loom_dagster.assembly.fallbacks import chosen_fallback, fallback_values
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.prepared import Prepared
@@ -20,7 +21,7 @@ from loom_dagster.errors import Misconfigured
 from loom_dagster.evaluate import build_panel
 from loom_dagster.extract import Source
 from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Shares
-from loom_dagster.ledger import RunHandle
+from loom_dagster.ledger import Batches, RunHandle
 from loom_dagster.pipeline import OnFailure, Pace, Plan, Room, Route
 from loom_dagster.prompts import Prompt, content_digest
 from loom_dagster.records import Batch, to_json
@@ -41,7 +42,7 @@ class Materials:
     """What a plan is made with, beside the prepared pipeline. ``shares`` makes a member of those who
     share the project's limits. ``batches``, ``samples``
     and ``source_schema`` replace the source when records of the quarantine are tried again, as an
-    ``increment`` where the pipeline has increments."""
+    ``increment`` where the pipeline has increments. ``book``: the ledger's of batches; without it none are made."""
 
     settings: Settings
     store: AnswerStore
@@ -52,6 +53,7 @@ class Materials:
     samples: Mapping[str, int] | None = None
     source_schema: pa.Schema | None = None
     increment: bool = False
+    book: Batches | None = None
 
 
 def make_plan(ready: Prepared, materials: Materials) -> Plan:
@@ -63,6 +65,12 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         )
     spec, prompt, model, limit = ready.spec, parts.prompt, parts.model, ready.options.limit
     partition = TRIAL if ready.options.trial else ready.partition
+    again = materials.batches is not None
+    desk = (
+        None
+        if materials.book is None or again
+        else desk_of(ready, materials.book, materials.store, materials.clock)
+    )
     recipe = recipe_of(ready)
     return Plan(
         pipeline=spec.name,
@@ -93,6 +101,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
             prices=ready.prices,
             patience=materials.settings.outage_patience,
             shares=materials.shares(),
+            orders=None if desk is None else desk.order,
             listen=listen,
             note=note,
         ),
@@ -103,7 +112,8 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         pace=_pace(model, parts.models.judge(None)),
         versions=versions(ready, recipe),
         version_rows=version_rows(prompt, model, recipe),
-        notes=tuple(str(p) for p in ready.warnings),
+        notes=(*(str(p) for p in ready.warnings), *asked_at_once(ready, again=again)),
+        desk=desk,
         increment=ready.start.increment or materials.increment,
         monitoring=spec.monitoring,
         again=materials.samples is not None,

@@ -19,6 +19,7 @@ from loom_dagster.cli import (
     alerts,
     answers,
     audit,
+    batches,
     cost,
     exits,
     history,
@@ -79,6 +80,7 @@ app.command("ui")(ui.ui)
 app.add_typer(quarantine.app, name="quarantine")
 app.command("release")(release.release)
 app.command("load")(load.load)
+app.add_typer(batches.app, name="batches")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(state.app, name="state")
 app.add_typer(answers.app, name="answers")

@@ -37,10 +37,13 @@ from loom_dagster.ledger.rows import (
 if TYPE_CHECKING:
     from loom_dagster.ledger.answers import AnswerLog
     from loom_dagster.ledger.audit import Audit, AuditRow, Deed, Tampering
+    from loom_dagster.ledger.batch_tables import BatchRow
+    from loom_dagster.ledger.batches import Batches
     from loom_dagster.ledger.deliveries import Claim, Deliveries
     from loom_dagster.ledger.ledger import Ledger
     from loom_dagster.ledger.outbox import Outbox
     from loom_dagster.ledger.spend_log import SpendLog
+    from loom_dagster.ledger.spool import Spool, Spooled
     from loom_dagster.ledger.upkeep import AnswerGroup, Selection, Upkeep
 
 __all__ = [
@@ -49,6 +52,8 @@ __all__ = [
     "AnswerLog",
     "Audit",
     "AuditRow",
+    "BatchRow",
+    "Batches",
     "BudgetUse",
     "Budgets",
     "ChannelRow",
@@ -72,6 +77,8 @@ __all__ = [
     "SnapshotPlace",
     "SnapshotRow",
     "SpendLog",
+    "Spool",
+    "Spooled",
     "Standing",
     "Tampering",
     "Upkeep",
@@ -85,6 +92,8 @@ _LATE = {
     "AnswerLog": "answers",
     "Audit": "audit",
     "AuditRow": "audit",
+    "BatchRow": "batch_tables",
+    "Batches": "batches",
     "Claim": "deliveries",
     "Deed": "audit",
     "Deliveries": "deliveries",
@@ -92,6 +101,8 @@ _LATE = {
     "Outbox": "outbox",
     "Selection": "upkeep",
     "SpendLog": "spend_log",
+    "Spool": "spool",
+    "Spooled": "spool",
     "Tampering": "audit",
     "Upkeep": "upkeep",
 }

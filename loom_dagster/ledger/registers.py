@@ -7,6 +7,7 @@ from typing import Self
 
 from loom_dagster.clock import Clock, SystemClock
 from loom_dagster.ledger.audit import Audit
+from loom_dagster.ledger.batches import Batches
 from loom_dagster.ledger.books import Books
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.history import History
@@ -34,6 +35,7 @@ class Registers:
         self.audit = Audit(self._database, self._clock)
         self.outbox = Outbox(self._database, self._clock)
         self.past_runs = PastRuns(self._database)
+        self.batches = Batches(self._database, self._clock)
         self.books = Books(self._database, self._clock)
         self.kept = Kept(self._database)
         self.history = History(self._database, self._clock)

@@ -222,12 +222,17 @@ class Budgets:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetUse:
     """How far a budget is used, in USD. ``name``: run, day or month. ``unconfirmed``, beside ``spent``: calls
-    whose outcome is not known, at the most they can have cost."""
+    whose outcome is not known, at the most they can have cost; ``ordered``: batches that are not settled, likewise."""
 
     name: str
     limit: float
     spent: float
     unconfirmed: float
+    ordered: float = 0.0
+
+    @property
+    def used(self) -> float:
+        return self.spent + self.unconfirmed + self.ordered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
