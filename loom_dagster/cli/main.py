@@ -24,6 +24,7 @@ from loom_dagster.cli import (
     exits,
     history,
     init,
+    lineage,
     listing,
     load,
     metrics,
@@ -74,6 +75,7 @@ app.command("report")(report.report)
 app.command("validate")(validate.validate)
 app.command("test")(tests.run_tests)
 app.command("list")(listing.list_pipelines)
+app.command("lineage")(lineage.lineage)
 app.command("cost")(cost.cost)
 app.command("init")(init.init)
 app.command("ui")(ui.ui)
