@@ -105,7 +105,7 @@ def _groups(facts: RunFacts) -> list[dict[str, Any]]:
             "cause": group.cause,
             "number": group.number,
             "clusters": group.clusters[:_CLUSTERS],
-            "more": sum(cluster.number for cluster in group.clusters[_CLUSTERS:]),
+            "more": group.others + sum(cluster.number for cluster in group.clusters[_CLUSTERS:]),
         }
         for group in facts.survey.clusters.groups()[:_GROUPS]
     ]
