@@ -56,7 +56,8 @@ class Settings:
     ``connections``: databases by name. ``dagster_storage``: the connection that keeps Dagster's own tables; None: files
     in ``state``. ``ledger``: a schema of one of them, ``postgres://CONNECTION/SCHEMA``, or from
     the environment a whole URL; None: a file in ``state``. ``channels``: where alerts can go, by name; ``alerts``:
-    what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links.
+    what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``telemetry``: `otlp`, spans of runs and calls; where to is said
+    by the environment, as OpenTelemetry has it.
     """
 
     root: Path
@@ -77,6 +78,7 @@ class Settings:
     channels: Mapping[str, Channel] = field(default_factory=dict)
     alerts: tuple[Route, ...] = ()
     ui_url: str | None = None
+    telemetry: str | None = None
 
     @property
     def state_dir(self) -> Path:
@@ -177,6 +179,10 @@ def _typed(name: str, value: Any) -> Any:
             if budget == 0:
                 raise _not(f"setting `{name}`", value, "an amount in USD above zero")
             return budget
+        case "telemetry":
+            if value != "otlp":
+                raise _not(f"setting `{name}`", value, '"otlp", the one there is')
+            return value
         case "prices":
             if not isinstance(value, Mapping):
                 raise _not(f"setting `{name}`", value, "a table of models")
