@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from loom_dagster.assembly.pieces import chosen_partition
 from loom_dagster.errors import Misconfigured
 from loom_dagster.release.columns import RECORD_ID, score_columns
-from loom_dagster.reports import state_of
+from loom_dagster.reports import state_of, whole
 from loom_dagster.reports.comparison import Numbers
 from loom_dagster.reports.confusion import Confusion
 from loom_dagster.reports.facts import Previous, RunFacts
@@ -51,6 +52,8 @@ class Home(Protocol):
 
 def find_run(home: Home, word: str, partition: str = "") -> RunRow:
     """The run called ``word``, or the newest of the pipeline called so. Raises Misconfigured with the nearest one."""
+    if partition and word in home.project.files:
+        partition = chosen_partition(home.project.files[word].spec, partition, home.clock.now())
     found = home.ledger.run(word)
     if found is None:
         runs = home.ledger.history.runs(word, partition=partition or None, limit=1)
@@ -87,7 +90,7 @@ def run_report(home: Home, row: RunRow) -> str:
         no_tables=_no_tables(row, snapshot),
         why_released=(snapshot.why if snapshot else None) or "",
         previous=_previous(home, run, snapshot, file.spec if file else None),
-        earlier=[each for each in earlier if each.metrics],
+        earlier=whole([each for each in earlier if each.metrics]),
     )
     if snapshot is not None and not facts.no_tables:
         survey = survey_of(snapshot, file.spec if file else None)
@@ -107,6 +110,8 @@ def _previous(
     home: Home, run: RunNumbers, snapshot: Snapshot | None, spec: Pipeline | None
 ) -> Previous | None:
     """The run before whose batch was released; of partitions in time that of an earlier one."""
+    if not whole([run]):
+        return None  # its scores are of some of its records only
     parts = None if spec is None else spec.extract.partitions
     trial = run.partition.startswith("~")
     past = home.ledger.past_runs.before(
@@ -130,11 +135,11 @@ def _previous(
 
 def survey_of(snapshot: Snapshot, spec: Pipeline | None) -> Survey:
     """Both tables of a snapshot, read once. Raises Misconfigured when a file is not what it should be."""
-    evaluators = [str(score["name"]) for score in snapshot.outcome.get("scores") or ()]
+    thresholds = {str(s["name"]): float(s["threshold"]) for s in snapshot.outcome.get("scores") or ()}
     try:
         passed, rejected = pq.ParquetFile(snapshot.transformed), pq.ParquetFile(snapshot.quarantine)
-        survey = Survey(evaluators, [Confusion(*pair) for pair in references(passed.schema_arrow, spec)])
-        columns = {n: c for n, c in score_columns(evaluators).items() if c in passed.schema_arrow.names}
+        survey = Survey(thresholds, [Confusion(*pair) for pair in references(passed.schema_arrow, spec)])
+        columns = {n: c for n, c in score_columns(list(thresholds)).items() if c in passed.schema_arrow.names}
         _read_passed(passed, survey, columns)
         for batch in rejected.iter_batches(_AT_ONCE, columns=list(_REJECTED)):
             for row in batch.to_pylist():
