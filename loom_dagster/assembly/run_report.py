@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_run", "run_report"]
 
-_AT_ONCE = 1024  # rows in memory; their texts may be long
+_AT_ONCE = 256  # rows in memory; their texts may be long
 _EARLIER = 30  # runs whose numbers are drawn
 _OURS = ("_loom_model", "_loom_cost_usd", "_loom_latency_s")
 _REJECTED = ("record_id", "stage", "reason", "kind", "source", "scores", "output", "model", "cost_usd")
@@ -141,7 +141,7 @@ def survey_of(snapshot: Snapshot, spec: Pipeline | None) -> Survey:
         survey = Survey(thresholds, [Confusion(*pair) for pair in references(passed.schema_arrow, spec)])
         columns = {n: c for n, c in score_columns(list(thresholds)).items() if c in passed.schema_arrow.names}
         _read_passed(passed, survey, columns)
-        for batch in rejected.iter_batches(_AT_ONCE, columns=list(_REJECTED)):
+        for batch in _batches(rejected, _REJECTED):
             for row in batch.to_pylist():
                 survey.rejected(row)
     except (OSError, pa.ArrowException) as error:
@@ -154,6 +154,13 @@ def survey_of(snapshot: Snapshot, spec: Pipeline | None) -> Survey:
     return survey
 
 
+def _batches(file: pq.ParquetFile, columns: Iterable[str]) -> Iterator[pa.RecordBatch]:
+    """Row group by row group: read in one go, Arrow keeps what it has read of all of them."""
+    names = list(dict.fromkeys(columns))
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(_AT_ONCE, row_groups=[group], columns=names)
+
+
 def _read_passed(file: pq.ParquetFile, survey: Survey, columns: dict[str, str]) -> None:
     compared = {name for c in survey.confusions for name in (c.field, c.reference)}
     wanted = [
@@ -162,7 +169,7 @@ def _read_passed(file: pq.ParquetFile, survey: Survey, columns: dict[str, str]) 
         *(name for name in (*_OURS, *compared) if name in file.schema_arrow.names),
     ]
     at = 0
-    for batch in file.iter_batches(_AT_ONCE, columns=list(dict.fromkeys(wanted))):
+    for batch in _batches(file, wanted):
         for row in batch.to_pylist():
             scores = {name: row[column] for name, column in columns.items()}
             survey.passed(at, row[RECORD_ID], scores, row)
