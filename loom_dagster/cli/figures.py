@@ -6,12 +6,23 @@ from datetime import datetime
 
 from loom_dagster.records import dollars, seconds, share
 
-__all__ = ["counted", "dollars", "moment", "release_name", "seconds", "share", "without_login"]
+__all__ = ["byte_size", "counted", "dollars", "moment", "release_name", "seconds", "share", "without_login"]
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """``1 record``, ``10,000 records``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def byte_size(number: int) -> str:
+    """``812 bytes``, ``4.2 MB``."""
+    if number < 1000:
+        return counted(number, "byte")
+    size, units = number / 1000, ["kB", "MB", "GB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:,.1f} {units[0]}"
 
 
 def moment(value: datetime | str | None) -> str:

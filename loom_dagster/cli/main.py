@@ -17,6 +17,9 @@ import typer
 
 from loom_dagster.cli import (
     alerts,
+    answers,
+    audit,
+    cost,
     exits,
     history,
     init,
@@ -32,6 +35,7 @@ from loom_dagster.cli import (
     state,
     status,
     stream,
+    tests,
     ui,
     validate,
     version,
@@ -67,7 +71,9 @@ app.command("history")(history.history)
 app.command("metrics")(metrics.metrics)
 app.command("report")(report.report)
 app.command("validate")(validate.validate)
+app.command("test")(tests.run_tests)
 app.command("list")(listing.list_pipelines)
+app.command("cost")(cost.cost)
 app.command("init")(init.init)
 app.command("ui")(ui.ui)
 app.add_typer(quarantine.app, name="quarantine")
@@ -75,6 +81,8 @@ app.command("release")(release.release)
 app.command("load")(load.load)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(state.app, name="state")
+app.add_typer(answers.app, name="answers")
+app.command("audit")(audit.audit)
 app.add_typer(prompts.app, name="prompts")
 app.command("schema")(schema.schema)
 app.command("version")(version.version)

@@ -19,6 +19,7 @@ __all__ = [
     "RunHandle",
     "RunNumbers",
     "RunRow",
+    "SnapshotPlace",
     "SnapshotRow",
     "Standing",
     "VersionRow",
@@ -153,12 +154,23 @@ class PipelineTotals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRow:
-    """A version of something that determines answers. ``kind``: prompt, context, model, pipeline."""
+    """A version of something that determines answers. ``kind``: prompt, context, model, recipe. ``text``, whose SHA-256
+    ``hash`` then is, is kept by it."""
 
     kind: str
     name: str
     version: str
     hash: str
+    text: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotPlace:
+    """Where a run's snapshot is: which partition, which folder in it."""
+
+    run_id: str
+    partition: str
+    folder: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
