@@ -142,7 +142,7 @@ class Standing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineTotals:
     """Of a pipeline since its first run. ``runs`` by status and ``sums`` by metric are of runs that have ended, so they
-    never go down; ``spent`` and ``unconfirmed`` in USD of all; ``released_at``: when the last run ended whose batch is released."""
+    never go down (records that were tried again count once); ``spent`` and ``unconfirmed`` in USD of all; ``released_at``: when the last run ended whose batch is released."""
 
     pipeline: str
     runs: Mapping[str, int]
