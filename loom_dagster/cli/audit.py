@@ -43,7 +43,7 @@ def audit(
     if verify:
         return _verify(loom, as_json=as_json)
     start = None if since is None else since_when(since, loom.clock.now())
-    entries = loom.ledger.audit.list(pipeline=name, action=action, since=start, limit=limit)
+    entries = loom.ledger.audit.entries(pipeline=name, action=action, since=start, limit=limit)
     if not entries:
         _refuse_unknown(loom, name, action)
     if as_json:

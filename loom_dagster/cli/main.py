@@ -19,6 +19,7 @@ from loom_dagster.cli import (
     alerts,
     answers,
     audit,
+    clean,
     exits,
     init,
     listing,
@@ -71,6 +72,7 @@ app.add_typer(alerts.app, name="alerts")
 app.add_typer(state.app, name="state")
 app.add_typer(answers.app, name="answers")
 app.command("audit")(audit.audit)
+app.command("clean")(clean.clean)
 app.add_typer(prompts.app, name="prompts")
 app.command("schema")(schema.schema)
 app.command("version")(version.version)

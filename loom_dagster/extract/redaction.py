@@ -136,8 +136,8 @@ class RedactedRows:
                 texts,
                 [to_json(text).decode()[1:-1] for text in texts],
             ]  # as a key of several columns has it
-        for row, texts in enumerate(zip(*hidden, strict=True)):
-            if ids[row] is not None and any(text and text in ids[row] for text in texts):
+        for row, held in enumerate(zip(*hidden, strict=True)):
+            if ids[row] is not None and any(text and text in ids[row] for text in held):
                 ids[row] = self._redactor.text(ids[row])
         return table.set_column(at, _RECORD_ID, pa.array(ids, pa.string()))
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from loom_dagster.ledger.deliveries import Claim, Deliveries
     from loom_dagster.ledger.ledger import Ledger
     from loom_dagster.ledger.outbox import Outbox
+    from loom_dagster.ledger.retention import OpenRun, Retention, Slot
     from loom_dagster.ledger.spend_log import SpendLog
     from loom_dagster.ledger.upkeep import AnswerGroup, Selection, Upkeep
 
@@ -57,12 +58,15 @@ __all__ = [
     "IndexRow",
     "Ledger",
     "MuteRow",
+    "OpenRun",
     "Outbox",
     "PastRun",
     "QuarantineEntry",
+    "Retention",
     "RunHandle",
     "RunRow",
     "Selection",
+    "Slot",
     "SnapshotRow",
     "SpendLog",
     "Tampering",
@@ -81,8 +85,11 @@ _LATE = {
     "Deed": "audit",
     "Deliveries": "deliveries",
     "Ledger": "ledger",
+    "OpenRun": "retention",
     "Outbox": "outbox",
+    "Retention": "retention",
     "Selection": "upkeep",
+    "Slot": "retention",
     "SpendLog": "spend_log",
     "Tampering": "audit",
     "Upkeep": "upkeep",

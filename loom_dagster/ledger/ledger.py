@@ -20,6 +20,7 @@ from loom_dagster.ledger.database import Database, repeatable
 from loom_dagster.ledger.migrations import migrate
 from loom_dagster.ledger.outbox import Outbox
 from loom_dagster.ledger.past_runs import PastRuns
+from loom_dagster.ledger.retention import Retention
 from loom_dagster.ledger.rows import (
     Budgets,
     IndexRow,
@@ -54,6 +55,7 @@ class Ledger:
         self.takings = Takings(self._database, self._clock)
         migrate(self._database, self._clock)
         self.audit = Audit(self._database, self._clock)
+        self.retention = Retention(self._database, self._clock)
         self.outbox = Outbox(self._database, self._clock)
         self.past_runs = PastRuns(self._database)
 

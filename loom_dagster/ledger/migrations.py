@@ -159,6 +159,8 @@ _AUDIT: Step = (  # what the database itself refuses: to change or to delete wha
     ),
 )
 
+_CLEANED: Step = ("ALTER TABLE snapshots ADD COLUMN cleaned_at VARCHAR",)
+
 MIGRATIONS: tuple[Step, ...] = (
     _RUNS,
     _SNAPSHOTS,
@@ -169,6 +171,7 @@ MIGRATIONS: tuple[Step, ...] = (
     _ALERTS,
     _TAKEN,
     _AUDIT,
+    _CLEANED,
 )
 
 

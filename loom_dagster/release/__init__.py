@@ -13,6 +13,7 @@ from loom_dagster.release.snapshot import BatchResult, Snapshot, Stamp, Written
 from loom_dagster.release.verdict import Counts, Verdict, batch_verdict, reaches
 
 if TYPE_CHECKING:
+    from loom_dagster.release.cleaning import bytes_in, leftovers, remove, unread
     from loom_dagster.release.columns import check_columns
     from loom_dagster.release.pruning import prune
     from loom_dagster.release.releases import Releases
@@ -31,25 +32,33 @@ __all__ = [
     "Verdict",
     "Written",
     "batch_verdict",
+    "bytes_in",
     "check_columns",
     "check_replay",
     "gone",
+    "leftovers",
     "merge_retry",
     "prune",
     "reaches",
+    "remove",
     "rows_for_retry",
+    "unread",
 ]
 
 _LATE = {
     "Releases": "releases",
     "Replay": "replay",
     "SnapshotWriter": "snapshot_writer",
+    "bytes_in": "cleaning",
     "check_columns": "columns",
     "check_replay": "replay",
     "gone": "union",
+    "leftovers": "cleaning",
     "merge_retry": "replay",
     "prune": "pruning",
+    "remove": "cleaning",
     "rows_for_retry": "replay",
+    "unread": "cleaning",
 }
 
 
