@@ -252,3 +252,18 @@ def test_what_cannot_be_redacted_is_named_before_anything_is_spent(project: Proj
     project.pipeline(extract={"redact": "text"})
     assert "needs 16" in project.loom("validate", "classify").out
     assert project.loom("answers", "--json").json["answers"] == 0
+
+
+def test_rows_that_were_kept_before_are_redacted_when_they_are_tried_again(
+    project: Project, server: LLMServer
+) -> None:
+    project.environ = {"OPENAI_API_KEY": "k"}
+    project.reviews({"r1": "WRONG zorvex"})
+    transform = {"prompt": "prompts/classify.txt", "model": "openai/any", "api_base": server.base_url}
+    project.pipeline(transform=transform)
+    project.run()
+    assert b"zorvex" in orjson.dumps(server.requests[-1])
+    project.pipeline(transform=transform, extract={"redact": "text"})
+    project.loom("quarantine", "retry", "classify", "--all")
+    assert b"redacted:" in orjson.dumps(server.requests[-1])
+    assert b"zorvex" not in orjson.dumps(server.requests[-1])
