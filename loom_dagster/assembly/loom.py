@@ -5,7 +5,7 @@ The command line and Dagster both speak to a pipeline through ``Loom`` and nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -240,6 +240,7 @@ class Loom(State):
         *,
         partition: str = "",
         validating: bool = False,
+        without: Collection[str] = (),
     ) -> Prepared:
         """The pipeline, checked; see ``Prepared.problems``. Raises Misconfigured for a broken file."""
         from loom_dagster.assembly.pieces import chosen_partition, released_table
@@ -253,11 +254,12 @@ class Loom(State):
             options or RunOptions(),
             lambda above: released_table(self.releases, self.spec(above), partition, now),
             scratch=scratch,
-            watermark=self._watermark(name),
+            watermark=None if "source" in without else self._watermark(name),
             partition=partition,
             now=now,
             environ=self._environ,
             validating=validating,
+            without=without,
         )
 
     def watermark(self, name: str) -> WatermarkRow | None:

@@ -14,15 +14,16 @@ from loom_dagster.alerts import channels_for
 from loom_dagster.assembly.fallbacks import chosen_fallback, fallback_values
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.prepared import Prepared
+from loom_dagster.assembly.recipe import recipe_of, version_rows
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured
 from loom_dagster.evaluate import build_panel
 from loom_dagster.extract import Source
 from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Shares
-from loom_dagster.ledger import RunHandle, VersionRow
+from loom_dagster.ledger import RunHandle
 from loom_dagster.pipeline import OnFailure, Pace, Plan, Room, Route
-from loom_dagster.prompts import Prompt
-from loom_dagster.records import Batch, digest
+from loom_dagster.prompts import Prompt, content_digest
+from loom_dagster.records import Batch, to_json
 from loom_dagster.release import Releases, Stamp, Written, gone
 from loom_dagster.settings import Settings
 from loom_dagster.spec import is_stream
@@ -30,7 +31,7 @@ from loom_dagster.spec.models import FieldSpec, Pipeline
 from loom_dagster.transform import OutputSchema, Transformer
 from loom_dagster.watermark import Watermark
 
-__all__ = ["TRIAL", "Materials", "make_plan"]
+__all__ = ["TRIAL", "Materials", "make_plan", "paid_for"]
 
 TRIAL = "~trial"  # where trial runs keep their own runs and snapshots, beside every partition
 
@@ -62,6 +63,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         )
     spec, prompt, model, limit = ready.spec, parts.prompt, parts.model, ready.options.limit
     partition = TRIAL if ready.options.trial else ready.partition
+    recipe = recipe_of(ready)
     return Plan(
         pipeline=spec.name,
         partition=partition,
@@ -97,10 +99,10 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         route=lambda asks, handle: _route(parts, asks, handle, materials),
         budgets=ready.budgets,
         warn_above=ready.warn_above,
-        paid=functools.partial(_paid, materials.store),
+        paid=functools.partial(paid_for, materials.store),
         pace=_pace(model, parts.models.judge(None)),
-        versions=versions(ready),
-        version_rows=_version_rows(prompt, model),
+        versions=versions(ready, recipe),
+        version_rows=version_rows(prompt, model, recipe),
         notes=tuple(str(p) for p in ready.warnings),
         increment=ready.start.increment or materials.increment,
         monitoring=spec.monitoring,
@@ -131,7 +133,8 @@ def _gone(ready: Prepared, materials: Materials, written: Written) -> tuple[int,
     return gone(before, [written.transformed, written.quarantine])
 
 
-def _paid(store: AnswerStore, key: bytes, since: float) -> float | None:
+def paid_for(store: AnswerStore, key: bytes, since: float) -> float | None:
+    """What was paid for the answer with this key, if it was stored since."""
     answer = store.get(key, not_before=since)
     return None if answer is None else answer.cost
 
@@ -213,8 +216,8 @@ def _route(parts: _Parts, asks: Asks, handle: RunHandle, materials: Materials) -
     )
 
 
-def versions(ready: Prepared) -> Mapping[str, Any]:
-    """What determined the outputs, for people: prompt, contexts, models, evaluators."""
+def versions(ready: Prepared, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What determined the outputs, for people: prompt, contexts, models; and by their hashes the texts that are kept."""
     prompt, models, spec = ready.prompt, ready.models, ready.spec
     return {
         "pipeline": spec.version,
@@ -222,6 +225,10 @@ def versions(ready: Prepared) -> Mapping[str, Any]:
         if prompt is None
         else {"name": prompt.name, "version": prompt.version, "sha256": prompt.digest},
         "contexts": {} if prompt is None else dict(prompt.contexts),
+        "context_sha256": {}
+        if prompt is None
+        else {t.name: t.digest for t in prompt.texts if t.kind == "context"},
+        "recipe": content_digest(to_json(recipe).decode()),
         "model": None if ready.model is None else ready.model.name,
         "judge": None if models is None or not spec.evaluate.evaluators else models.judge(None).name,
         "loom_dagster": importlib.metadata.version("loom-dagster"),
@@ -233,15 +240,3 @@ def _pace(model: Model, judge: Model) -> Pace:
     many again may be open, so that the next ones are there."""
     workers = model.in_flight + (judge.in_flight if judge.name != model.name else model.in_flight // 2)
     return Pace(workers=workers, room=Room(records=max(Room().records, 2 * workers)))
-
-
-def _version_rows(prompt: Prompt, model: Model) -> list[VersionRow]:
-    """For the ledger: every version that took part, by what it is."""
-    return [
-        VersionRow(kind="prompt", name=prompt.name, version=prompt.version, hash=prompt.digest),
-        *(
-            VersionRow(kind="context", name=name, version=version, hash=prompt.context_digest)
-            for name, version in prompt.contexts.items()
-        ),
-        VersionRow(kind="model", name=model.name, version="", hash=digest(model.identity).hex()),
-    ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -54,10 +54,12 @@ def prepare(
     now: datetime | None = None,
     environ: Mapping[str, str] = os.environ,
     validating: bool = False,
+    without: Collection[str] = (),
 ) -> Prepared:
     """Put ``file`` together and check it. Never raises for what a user wrote: see ``problems``.
 
     ``table_of`` says where the released table of another pipeline is. ``watermark``: how far an incremental pipeline has come. ``partition``: which one is read. ``validating``: an upstream pipeline that has nothing released yet is a warning, as in every new project.
+    ``without``: what is not needed and not looked at: ``source`` and destination; the ``keys`` of models and whether anybody serves them.
     """
     ready = Prepared(
         file=file, settings=settings, options=options, prices=PriceBook.load(), partition=partition, now=now
@@ -75,7 +77,10 @@ def prepare(
     )
     if ready.models is not None:
         ready.model = ready.models.transform(ready.fields)
-        ready.problems.extend(check_models(ready, environ))
+        if "keys" not in without:
+            ready.problems.extend(check_models(ready, environ))
+    if "source" in without:
+        return ready
     started = _attempt(
         lambda: start_of(spec, options, watermark, partition=partition, validating=validating),
         where("extract", "incremental"),

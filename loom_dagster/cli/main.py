@@ -20,17 +20,23 @@ from loom_dagster.cli import (
     answers,
     audit,
     clean,
+    cost,
     exits,
+    history,
     init,
     listing,
     load,
+    metrics,
     prompts,
     quarantine,
     release,
+    report,
     run,
     schema,
     state,
+    status,
     stream,
+    tests,
     ui,
     validate,
     version,
@@ -61,8 +67,14 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("stream")(stream.stream)
+app.command("status")(status.status)
+app.command("history")(history.history)
+app.command("metrics")(metrics.metrics)
+app.command("report")(report.report)
 app.command("validate")(validate.validate)
+app.command("test")(tests.run_tests)
 app.command("list")(listing.list_pipelines)
+app.command("cost")(cost.cost)
 app.command("init")(init.init)
 app.command("ui")(ui.ui)
 app.add_typer(quarantine.app, name="quarantine")

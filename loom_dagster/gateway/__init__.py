@@ -4,7 +4,7 @@ from loom_dagster.gateway.charge import Spend
 from loom_dagster.gateway.gateway import Gateway
 from loom_dagster.gateway.keys import question_key
 from loom_dagster.gateway.lanes import check_model, way_of
-from loom_dagster.gateway.prices import PriceBook
+from loom_dagster.gateway.prices import PriceBook, batch_price
 from loom_dagster.gateway.question import (
     AnswerSchema,
     AnswerStore,
@@ -34,6 +34,7 @@ __all__ = [
     "Shares",
     "Spend",
     "Timeouts",
+    "batch_price",
     "check_model",
     "question_key",
     "way_of",

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from loom_dagster.errors import LoomError
 from loom_dagster.gateway.question import AnswerSchema, Message, Price
+from loom_dagster.records import Account, Usage
 
 __all__ = ["Charge", "Spend", "Unlimited", "worst_case"]
 
@@ -16,24 +17,28 @@ _SCHEMA_TOKENS = 600  # and around an answer's schema (Anthropic: up to 530 wher
 
 
 class Spend(Protocol):
-    """Keeps the budgets. Amounts in USD; a ticket stands for what is reserved."""
+    """Keeps the budgets and the books. Amounts in USD; a ticket stands for what is reserved, an account says what
+    a call is for."""
 
     @property
     def limited(self) -> bool:
         """Whether there is a budget to keep: every price has to be known then."""
 
-    async def reserve(self, key: bytes, worst: float) -> int:
+    async def reserve(self, key: bytes, worst: float, account: Account = ...) -> int:
         """A ticket for a call that costs ``worst`` at most and whose answer will have ``key``, once that is
         on disk. Waits while calls in flight may give something back. Raises OverBudget when nothing will."""
 
-    def settle(self, ticket: int, cost: float) -> None:
-        """The call was paid for, and its answer is on disk."""
+    def settle(self, ticket: int, cost: float | None, account: Account = ..., usage: Usage = ...) -> None:
+        """The call was paid for, and its answer is on disk. None: nobody knows its price."""
 
     def release(self, ticket: int) -> None:
         """The call cost nothing."""
 
-    def lose(self, ticket: int) -> None:
+    def lose(self, ticket: int, account: Account = ...) -> None:
         """Nobody knows whether the call was paid for: it counts at its worst case."""
+
+
+_NONE, _NOTHING = Account(), Usage()
 
 
 class Unlimited:
@@ -41,28 +46,30 @@ class Unlimited:
 
     limited = False
 
-    async def reserve(self, key: bytes, worst: float) -> int:
+    async def reserve(self, key: bytes, worst: float, account: Account = _NONE) -> int:
         return 0
 
-    def settle(self, ticket: int, cost: float) -> None: ...
+    def settle(
+        self, ticket: int, cost: float | None, account: Account = _NONE, usage: Usage = _NOTHING
+    ) -> None: ...
 
     def release(self, ticket: int) -> None: ...
 
-    def lose(self, ticket: int) -> None: ...
+    def lose(self, ticket: int, account: Account = _NONE) -> None: ...
 
 
 class Charge:
     """What the attempts of one call have reserved; one at a time."""
 
-    __slots__ = ("_key", "_sent", "_settled", "_spend", "_ticket", "_worst")
+    __slots__ = ("_account", "_key", "_sent", "_settled", "_spend", "_ticket", "_worst")
 
-    def __init__(self, spend: Spend, key: bytes, worst: float) -> None:
-        self._spend, self._key, self._worst = spend, key, worst
+    def __init__(self, spend: Spend, key: bytes, worst: float, account: Account = _NONE) -> None:
+        self._spend, self._key, self._worst, self._account = spend, key, worst, account
         self._ticket, self._sent, self._settled = 0, False, False
 
     async def hold(self) -> None:
         """Reserve the worst case of an attempt. Raises OverBudget."""
-        self._ticket, self._sent = await self._spend.reserve(self._key, self._worst), False
+        self._ticket, self._sent = await self._spend.reserve(self._key, self._worst, self._account), False
 
     def sent(self) -> None:
         """From now on the provider may charge for the attempt."""
@@ -73,14 +80,14 @@ class Charge:
         if self._settled:  # an answer came, and could not be kept
             return
         if self._sent and (error.maybe_paid if isinstance(error, LoomError) else True):
-            self._spend.lose(self._ticket)
+            self._spend.lose(self._ticket, self._account)
         else:
             self._spend.release(self._ticket)
 
-    def paid(self, cost: float) -> None:
+    def paid(self, cost: float | None, usage: Usage = _NOTHING) -> None:
         """The answer is in the store."""
         self._settled = True
-        self._spend.settle(self._ticket, cost)
+        self._spend.settle(self._ticket, cost, self._account, usage)
 
 
 def worst_case(

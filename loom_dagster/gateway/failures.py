@@ -48,6 +48,7 @@ _FILTERED = re.compile(r"content (?:filtering|management) policy|our safety syst
 _NO_MONEY = re.compile(r"credit balance is too low", re.IGNORECASE)
 _BAD_KEY = re.compile(r"invalid_api_key|API_KEY_INVALID|api key not valid", re.IGNORECASE)
 _KEYLIKE = re.compile(r"\b(?:sk|gsk|pk|key|xai|pplx|AIza)[-_][\w*.-]{6,}|(?<=Bearer )\S+")
+_GAVE_UP = {408, 504, 524}  # somebody on the way waited no longer; the model may have gone on
 _LONGEST_WAIT = 120.0
 
 
@@ -108,12 +109,14 @@ def from_status(place: Place, status: int, body: bytes | str, headers: Mapping[s
         throttled.headers = headers
         return throttled
     if status in {502, 503, 504}:
-        return Unreachable(
+        away = Unreachable(
             f"{place} is not available", why=why, retry_after=retry_after(headers), kind="server_error"
         )
+        return maybe_paid(away) if status in _GAVE_UP else away
     if status in {408, 409, 425} or status >= 500:
         kind = "timeout" if status == 408 else "server_error"
-        return Transient(f"{place} failed", why=why, retry_after=retry_after(headers), kind=kind)
+        failed = Transient(f"{place} failed", why=why, retry_after=retry_after(headers), kind=kind)
+        return maybe_paid(failed) if status in _GAVE_UP else failed
     if status == 413 or code == "context_length_exceeded" or _TOO_LONG.search(said):
         return Permanent(f"the prompt is too long for {place}", why=why, kind="too_long")
     if code in _FILTER or _FILTERED.search(said):

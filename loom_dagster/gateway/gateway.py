@@ -25,12 +25,12 @@ from loom_dagster.gateway.length import estimate, excess, share_that_fits, short
 from loom_dagster.gateway.prices import PriceBook, cost_of
 from loom_dagster.gateway.question import AnswerStore, Message, Model, Price, Question
 from loom_dagster.gateway.sharing import Shares
-from loom_dagster.records import Answer
+from loom_dagster.records import Account, Answer
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Gateway"]
+__all__ = ["Gateway", "usable"]
 
 _CUTS = 8  # how often a prompt is shortened before it is given up
 _REFUSED = {"content_filter": "content_filter", "refused": "refused", "refusal": "refused"}
@@ -174,12 +174,9 @@ class Gateway:
                 messages = self._cut(model, way, question, messages, share)
             send = functools.partial(way.lane().send, question, messages)
             tokens = estimate(messages) if way.endpoint.counts_tokens else 0
-            worst = (
-                worst_case(way.price, messages, question.schema, model.max_tokens)
-                if self._spend.limited
-                else 0.0
-            )
-            charge = Charge(self._spend, key, worst)
+            worst = worst_case(way.price, messages, question.schema, model.max_tokens)
+            account = Account(question.origin.purpose, model.name, question.origin.prompt)
+            charge = Charge(self._spend, key, worst, account)
             keep = functools.partial(self._keep, model, way, key, question, charge)
             try:
                 return await way.endpoint.call(
@@ -207,7 +204,7 @@ class Gateway:
         try:
             await self._store.put(answer, question.origin)
         finally:
-            charge.paid(answer.cost or 0.0)
+            charge.paid(answer.cost, answer.usage)
         return answer
 
     def _cut(
@@ -223,7 +220,7 @@ class Gateway:
 
     def _told(self, question: Question, answer: Answer) -> Answer:
         self._listen(question, answer)
-        return _usable(answer)
+        return usable(answer)
 
     def _way(self, model: Model) -> _Way:
         known = self._ways.get(id(model))
@@ -271,7 +268,7 @@ def _too_long(model: Model, way: _Way) -> Permanent:
     )
 
 
-def _usable(answer: Answer) -> Answer:
+def usable(answer: Answer) -> Answer:
     """The answer, unless its end says that it is none. Raises Permanent."""
     finish = answer.finish
     if finish == "stop":

@@ -15,7 +15,7 @@ import orjson
 from loom_dagster.gateway.question import Model, Price
 from loom_dagster.records import Usage
 
-__all__ = ["PriceBook", "cost_of", "price_file"]
+__all__ = ["PriceBook", "batch_price", "cost_of", "price_file"]
 
 _FILE = "model_prices_and_context_window_backup.json"
 _DATED = re.compile(r"(?:[-@](?:\d{4}-\d{2}-\d{2}|\d{8}))$")
@@ -24,6 +24,11 @@ _ABOVE = re.compile(r"^(?:input|output)_cost_per_token_above_(\d+)(k?)_tokens$")
 _OPENAI = re.compile(r"^(?:gpt-|chatgpt-|o[1-9](?:-|$)|ft:gpt-)")
 # servers that enforce a schema for whatever model they serve; the price file has flags for models only
 _ENFORCE = frozenset(["offline", "hosted_vllm", "lm_studio", "ollama", "ollama_chat"])
+_BATCH = "_batches"
+# providers whose batch API takes half the price of what the price file has no price of its own for
+_HALF_IN_BATCHES = frozenset(
+    ["anthropic", "azure", "bedrock", "gemini", "groq", "mistral", "openai", "vertex_ai"]
+)
 _MORE_PROVIDERS = frozenset(
     [
         "azure_text",
@@ -94,6 +99,10 @@ class PriceBook:
             return Price(input=0.0, output=0.0)
         return _price(self._entry(name))
 
+    def in_batches(self, name: str) -> Price | None:
+        """USD per token through the provider's batch API; None when that is not known."""
+        return _price(self._entry(name), _BATCH)
+
     def cost(self, model: Model, usage: Usage) -> float | None:
         """USD for ``usage``, by ``model.price`` if it has one; None when unknown."""
         return cost_of(model.price or self.price(model.name), usage)
@@ -155,6 +164,22 @@ class PriceBook:
         return {}
 
 
+def batch_price(model: Model, prices: PriceBook) -> Price | None:
+    """USD per token of ``model`` through its provider's batch API: as the price file says, else half of its price where
+    the provider has such an API. None when there is none, or when the price is not known."""
+    known = None if model.price else prices.in_batches(model.name)
+    price = model.price or prices.price(model.name)
+    if known is not None or price is None or prices.provider(model.name) not in _HALF_IN_BATCHES:
+        return known
+    return _halved(price)
+
+
+def _halved(price: Price) -> Price:
+    cached = None if price.cached is None else price.cached / 2
+    tiers = tuple((above, _halved(dearer)) for above, dearer in price.tiers)
+    return Price(input=price.input / 2, output=price.output / 2, cached=cached, tiers=tiers)
+
+
 def cost_of(price: Price | None, usage: Usage) -> float | None:
     """USD for ``usage`` at ``price``; cached input tokens at their own price if they have one."""
     if price is None:
@@ -165,16 +190,17 @@ def cost_of(price: Price | None, usage: Usage) -> float | None:
     return fresh * price.input + usage.cached_tokens * cached + usage.output_tokens * price.output
 
 
-def _price(entry: Mapping[str, Any]) -> Price | None:
+def _price(entry: Mapping[str, Any], of: str = "") -> Price | None:
     """An entry has plain prices, and further ones for prompts above a size, in one of two notations:
-    ``input_cost_per_token_above_200k_tokens``, or a list of ``tiered_pricing`` with ranges."""
+    ``input_cost_per_token_above_200k_tokens``, or a list of ``tiered_pricing`` with ranges. ``of``: the ending of
+    the names of another kind of prices."""
     ranges = [
         tier
         for tier in entry.get("tiered_pricing") or ()
         if "input_cost_per_token" in tier and tier.get("range")
     ]
-    steps = {int(tier["range"][0]): tier for tier in ranges} or _above(entry)
-    known: dict[str, Any] = {plain: entry.get(plain) for plain in _PRICED}
+    steps = ({} if of else {int(tier["range"][0]): tier for tier in ranges}) or _above(entry, of)
+    known: dict[str, Any] = {plain: entry.get(f"{plain}{of}") for plain in _PRICED}
     prices: list[tuple[int, Price]] = []
     for above, step in sorted(steps.items()):
         known |= {plain: step[plain] for plain in _PRICED if step.get(plain) is not None}
@@ -185,14 +211,16 @@ def _price(entry: Mapping[str, Any]) -> Price | None:
     return dataclasses.replace(prices[0][1], tiers=tuple(prices[1:]))
 
 
-def _above(entry: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
-    steps: dict[int, Mapping[str, Any]] = {0: entry}
+def _above(entry: Mapping[str, Any], of: str) -> dict[int, Mapping[str, Any]]:
+    steps: dict[int, Mapping[str, Any]] = {0: {plain: entry.get(f"{plain}{of}") for plain in _PRICED}}
     for key in entry:
         if size := _ABOVE.match(key):
             above = int(size[1]) * (1000 if size[2] else 1)
             if entry.get("litellm_provider") == "xai":  # there the higher price begins at the size
                 above -= 1
-            steps[above] = {plain: entry.get(f"{plain}_above_{size[1]}{size[2]}_tokens") for plain in _PRICED}
+            steps[above] = {
+                plain: entry.get(f"{plain}_above_{size[1]}{size[2]}_tokens{of}") for plain in _PRICED
+            }
     return steps
 
 

@@ -117,7 +117,7 @@ class AnswerSchema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """For whom a question is asked; kept beside the answer, no part of its key."""
+    """For whom a question is asked; kept beside the answer, no part of its key. ``prompt`` is ``NAME@VERSION``."""
 
     pipeline: str
     record_id: str

@@ -112,15 +112,20 @@ class AnswerLog:
     def forget(
         self, *, record: str | None = None, prompt: str | None = None, model: str | None = None
     ) -> int:
-        """Delete the answers for which all that is given holds; how many there were.
+        """Delete the answers for which all that is given holds; how many there were. ``prompt`` is a name, for
+        all its versions, or ``NAME@VERSION``.
 
         Raises Misconfigured when nothing is given: everything is never meant.
         """
-        given = {"record_id": record, "prompt": prompt, "model": model}
-        where = {column: value for column, value in given.items() if value is not None}
+        given = {
+            "record_id = ?": record,
+            "? IN (prompt, substr(prompt, 1, instr(prompt, '@') - 1))": prompt,
+            "model = ?": model,
+        }
+        where = {condition: value for condition, value in given.items() if value is not None}
         if not where:
             raise Misconfigured("forget which answers?", fix="give a record, a prompt or a model")
-        condition = " AND ".join(f"{column} = ?" for column in where)
+        condition = " AND ".join(where)
         statement = f"DELETE FROM answers WHERE {condition}"  # noqa: S608 - fixed column names
         return self._guard(lambda: self._reader.execute(statement, tuple(where.values())).rowcount, "written")
 

@@ -127,6 +127,27 @@ _ALERTS: Step = (
 
 _TAKEN: Step = ("ALTER TABLE runs ADD COLUMN taken VARCHAR",)  # the state of the source that a run read
 
+# what was spent, by what it was spent for; what was written before says nothing of that
+_BOOKS: Step = (
+    """CREATE TABLE books (
+        run_id VARCHAR NOT NULL REFERENCES runs (run_id), allowance INTEGER NOT NULL, day VARCHAR NOT NULL,
+        purpose VARCHAR NOT NULL, model VARCHAR NOT NULL, prompt VARCHAR NOT NULL, pipeline VARCHAR NOT NULL,
+        spent BIGINT NOT NULL, unconfirmed BIGINT NOT NULL, calls BIGINT NOT NULL, unpriced BIGINT NOT NULL,
+        lost BIGINT NOT NULL, input_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL,
+        output_tokens BIGINT NOT NULL, PRIMARY KEY (run_id, allowance, day, purpose, model, prompt))""",
+    """INSERT INTO books SELECT run_id, allowance, day, '', '', '', pipeline, spent, unconfirmed, 0, 0, 0, 0, 0, 0
+        FROM spend""",
+    "DROP TABLE spend",
+    "ALTER TABLE books RENAME TO spend",
+    "CREATE INDEX spend_of_day ON spend (day, pipeline)",
+)
+
+_TEXTS: Step = (  # what prompts, contexts and recipes of past runs said
+    """CREATE TABLE texts (
+        hash VARCHAR NOT NULL PRIMARY KEY, kind VARCHAR NOT NULL, name VARCHAR NOT NULL, version VARCHAR NOT NULL,
+        text VARCHAR NOT NULL)""",
+)
+
 _AUDIT: Step = (  # what the database itself refuses: to change or to delete what somebody did
     """CREATE TABLE audit (
         number INTEGER NOT NULL PRIMARY KEY, at VARCHAR NOT NULL, who VARCHAR NOT NULL, action VARCHAR NOT NULL,
@@ -170,6 +191,8 @@ MIGRATIONS: tuple[Step, ...] = (
     _LAST_WRITES,
     _ALERTS,
     _TAKEN,
+    _BOOKS,
+    _TEXTS,
     _AUDIT,
     _CLEANED,
 )

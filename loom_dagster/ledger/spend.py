@@ -1,16 +1,16 @@
 """What was spent, and what is reserved for calls in flight: the tables, and the sums that budgets look at.
 
 Money is counted in whole picodollars (1e-12 USD), so that a million small prices add up exactly. Days and
-months are UTC's. One row of ``spend`` a run and day; one row of ``reservations`` a run that is going on, which
-holds every call whose outcome is not known yet.
+months are UTC's. One row of ``spend`` a run, day and account (what it was spent for); one row of ``reservations``
+a run that is going on, which holds every call whose outcome is not known yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import (
@@ -26,14 +26,16 @@ from sqlalchemy import (
     insert,
     or_,
     select,
+    text,
     update,
 )
 
 from loom_dagster.ledger.process import Process, is_gone, this_process
 from loom_dagster.ledger.rows import RunHandle
 from loom_dagster.ledger.tables import reservations, spend
+from loom_dagster.records import Account, Usage, to_json
 
-__all__ = ["UNIT", "Call", "Stored", "Sums", "add", "hold", "recover", "sums"]
+__all__ = ["UNIT", "Call", "Entry", "Stored", "Sums", "add", "hold", "is_owed", "recover", "sums"]
 
 UNIT = 1e-12  # USD
 _SILENT = timedelta(minutes=15)  # no call lasts as long: a run on another host that says nothing has died
@@ -42,15 +44,45 @@ Stored = Callable[[bytes, float], float | None]
 
 
 class Call(NamedTuple):
-    """One call in flight: its worst-case price, and as JSON the key of its answer, its price, and when it
-    was reserved (UNIX seconds). Written once, since it is kept with every change until it ends."""
+    """One call in flight: its worst-case price, and as JSON the key of its answer, its price, when it
+    was reserved (UNIX seconds) and its account. Written once, since it is kept with every change until it ends."""
 
     amount: int
     text: str
+    account: Account
 
     @classmethod
-    def of(cls, key: bytes, amount: int, at: float) -> Call:
-        return cls(amount, f'["{key.hex()}",{amount},{at}]')
+    def of(cls, key: bytes, amount: int, at: float, account: Account) -> Call:
+        return cls(amount, to_json([key.hex(), amount, at, *account]).decode(), account)
+
+
+@dataclass(slots=True)
+class Entry:
+    """A line of the books. Amounts in picodollars; of ``calls`` that were answered ``unpriced`` had no known price;
+    ``lost`` are calls whose outcome nobody knows, ``unconfirmed`` the most they can have cost."""
+
+    spent: int = 0
+    unconfirmed: int = 0
+    calls: int = 0
+    unpriced: int = 0
+    lost: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+    def pay(self, cost: float | None, usage: Usage) -> None:
+        """An answer for ``cost`` USD; None: nobody knows its price."""
+        self.calls += 1
+        self.unpriced += cost is None
+        self.spent += round((cost or 0.0) / UNIT)
+        self.input_tokens += usage.input_tokens
+        self.cached_tokens += usage.cached_tokens
+        self.output_tokens += usage.output_tokens
+
+    def lose(self, amount: int) -> None:
+        """A call that cost ``amount`` at most."""
+        self.lost += 1
+        self.unconfirmed += amount
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,24 +121,20 @@ _ELSEWHERE = select(
     _sum_where(reservations.c.pipeline == bindparam("of"), reservations.c.amount),
     func.coalesce(func.sum(reservations.c.amount), 0),
 ).where(reservations.c.token != bindparam("own"))
-_ADD = (
-    update(spend)
-    .where(_SCOPES[0], spend.c.day == bindparam("today"))
-    .values(spent=spend.c.spent + bindparam("paid"), unconfirmed=spend.c.unconfirmed + bindparam("perhaps"))
-)
-_FIRST = insert(spend).values(
-    run_id=bindparam("run"),
-    allowance=bindparam("nth"),
-    pipeline=bindparam("of"),
-    day=bindparam("today"),
-    spent=bindparam("paid"),
-    unconfirmed=bindparam("perhaps"),
+_NUMBERS = tuple(f.name for f in fields(Entry))
+_KEYS = ("run_id", "allowance", "day", *Account._fields)
+_COLUMNS = (*_KEYS, "pipeline", *_NUMBERS)
+_ADD = text(  # SQLAlchemy has this for each database apart; both understand this
+    f"INSERT INTO spend ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)}) "  # noqa: S608 - our own names
+    f"ON CONFLICT ({', '.join(_KEYS)}) DO UPDATE SET "
+    + ", ".join(f"{name} = spend.{name} + excluded.{name}" for name in _NUMBERS)
 )
 _HOLD = (
     update(reservations)
     .where(reservations.c.token == bindparam("own"))
     .values(amount=bindparam("sum"), calls=bindparam("all"), beat_at=bindparam("now"))
 )
+_OWNER = [reservations.c[name] for name in ("host", "pid", "process_start", "beat_at")]
 _FORGET = delete(reservations).where(reservations.c.token == bindparam("own"))
 
 
@@ -129,14 +157,16 @@ def add(
     allowance: int,
     pipeline: str,
     day: str,
-    *,
-    spent: int,
-    unconfirmed: int,
+    entries: Mapping[Account, Entry],
 ) -> None:
     """Count what a run paid, or may have paid, on a day."""
-    given = {"run": run_id, "nth": allowance, "today": day, "paid": spent, "perhaps": unconfirmed}
-    if connection.execute(_ADD, given).rowcount == 0:
-        connection.execute(_FIRST, given | {"of": pipeline})
+    run = {"run_id": run_id, "allowance": allowance, "pipeline": pipeline, "day": day}
+    rows = [
+        run | account._asdict() | dict(zip(_NUMBERS, astuple(entry), strict=True))
+        for account, entry in entries.items()
+    ]
+    if rows:
+        connection.execute(_ADD, rows)
 
 
 def hold(
@@ -170,23 +200,31 @@ def hold(
         )
 
 
+def is_owed(connection: Connection, now: datetime) -> bool:
+    """Whether a killed run had calls in flight that nobody has settled yet."""
+    return any(_is_left(row, now) for row in connection.execute(select(*_OWNER)))
+
+
 def recover(connection: Connection, now: datetime, stored: Stored) -> None:
     """Settle what killed runs had in flight: at its price where the answer is in the store, else at
     the worst case, as unconfirmed."""
     for row in connection.execute(select(reservations)).all():
-        owner = Process(host=row.host, pid=row.pid, start=row.process_start)
-        if not is_gone(owner, silent=now - row.beat_at >= _SILENT):
+        if not _is_left(row, now):
             continue
-        totals: dict[str, list[int]] = {}
-        for key, amount, at in orjson.loads(row.calls):
+        days: dict[str, dict[Account, Entry]] = {}
+        for key, amount, at, *account in orjson.loads(row.calls):
             cost = stored(bytes.fromhex(key), at)
-            total = totals.setdefault(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}", [0, 0])
+            day = days.setdefault(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}", {})
+            entry = day.setdefault(Account(*account), Entry())
             if cost is None:
-                total[1] += amount
+                entry.lose(amount)
             else:
-                total[0] += round(cost / UNIT)
-        for day, (spent, unconfirmed) in totals.items():
-            add(
-                connection, row.run_id, row.allowance, row.pipeline, day, spent=spent, unconfirmed=unconfirmed
-            )
+                entry.pay(cost, Usage())
+        for day_of, entries in days.items():
+            add(connection, row.run_id, row.allowance, row.pipeline, day_of, entries)
         connection.execute(delete(reservations).where(reservations.c.token == row.token))
+
+
+def _is_left(row: Any, now: datetime) -> bool:
+    owner = Process(host=row.host, pid=row.pid, start=row.process_start)
+    return is_gone(owner, silent=now - row.beat_at >= _SILENT)

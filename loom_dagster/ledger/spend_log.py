@@ -29,11 +29,13 @@ from loom_dagster.ledger import spend
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.room import Room
 from loom_dagster.ledger.rows import Budgets, BudgetUse, RunHandle
-from loom_dagster.ledger.spend import UNIT, Call, Stored, Sums
+from loom_dagster.ledger.spend import UNIT, Call, Entry, Stored, Sums
+from loom_dagster.records import Account, Usage
 
 __all__ = ["SpendLog"]
 
 _LOOK_AGAIN = 0.2  # seconds between two looks at what other runs give back
+_NONE, _NOTHING = Account(), Usage()
 _STAYS_FULL = 1.0  # seconds for which a budget that was full is full without a look
 
 
@@ -43,14 +45,19 @@ class _Want:
 
     key: bytes
     amount: int
+    account: Account
     done: asyncio.Future[int]
     loop: asyncio.AbstractEventLoop
 
 
 class _Settled(NamedTuple):
+    """``usage`` None: no answer came. ``lost``: nobody knows whether it cost anything."""
+
     ticket: int
-    spent: int
-    unconfirmed: int
+    account: Account
+    cost: float | None = None
+    usage: Usage | None = None
+    lost: bool = False
 
 
 class _Refusal(NamedTuple):
@@ -64,7 +71,8 @@ class _Refusal(NamedTuple):
 class SpendLog:
     """Reserves and settles for one run. Tickets are 0 where nothing had to be reserved.
 
-    Without budgets it only counts. Raises Misconfigured (kind ``ledger``) when the ledger cannot be written.
+    Without budgets too: whatever kills the run, its calls in flight are in the ledger. Raises Misconfigured (kind
+    ``ledger``) when that cannot be written and there is a budget to keep.
     """
 
     def __init__(
@@ -75,14 +83,14 @@ class SpendLog:
         self._token = uuid.uuid4().hex
         self._tickets = itertools.count(1)
         self._calls: dict[int, Call] = {}
-        self._counted = Sums()  # settled, and not in the ledger yet
+        self._counted: dict[Account, Entry] = {}  # settled, and not in the ledger yet
         self._changed = False  # calls that were settled are still in the ledger
         self._waiting: deque[_Want] = deque()
         self._items: queue.SimpleQueue[_Want | _Settled | None] = queue.SimpleQueue()
         self._refusal: _Refusal | None = None
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        if self._limits:
+        if database.read(lambda connection: spend.is_owed(connection, clock.now())):
             database.write(lambda connection: spend.recover(connection, clock.now(), stored))
 
     @property
@@ -90,33 +98,33 @@ class SpendLog:
         """Whether there is a budget to keep: every price has to be known then."""
         return bool(self._limits)
 
-    async def reserve(self, key: bytes, worst: float) -> int:
+    async def reserve(self, key: bytes, worst: float, account: Account = _NONE) -> int:
         """A ticket for a call that costs ``worst`` USD at most, once that is on disk. Raises OverBudget."""
-        if not self._limits or worst <= 0:
+        if worst <= 0:
             return 0
         amount = math.ceil(worst / UNIT)
         refusal = self._refusal
         if refusal is not None and amount >= refusal.amount and self._clock.monotonic() < refusal.until:
             raise refusal.error
         loop = asyncio.get_running_loop()
-        want = _Want(key, amount, loop.create_future(), loop)
+        want = _Want(key, amount, account, loop.create_future(), loop)
         self._hand_over(want)
         return await want.done
 
-    def settle(self, ticket: int, cost: float) -> None:
-        """The call was paid for, and its answer is on disk."""
-        self._settle(_Settled(ticket, round(cost / UNIT), 0))
+    def settle(
+        self, ticket: int, cost: float | None, account: Account = _NONE, usage: Usage = _NOTHING
+    ) -> None:
+        """The call was paid for, and its answer is on disk. None: nobody knows its price."""
+        self._settle(_Settled(ticket, account, cost, usage))
 
     def release(self, ticket: int) -> None:
         """The call cost nothing."""
         if ticket:
-            self._settle(_Settled(ticket, 0, 0))
+            self._settle(_Settled(ticket, _NONE))
 
-    def lose(self, ticket: int) -> None:
+    def lose(self, ticket: int, account: Account = _NONE) -> None:
         """Nobody knows whether the call was paid for: it counts at its worst case."""
-        call = self._calls.get(ticket)
-        if call is not None:
-            self._settle(_Settled(ticket, 0, call.amount))
+        self._settle(_Settled(ticket, account, lost=True))
 
     def use(self) -> tuple[BudgetUse, ...]:
         """How far each budget is used, with what is in flight at its worst case."""
@@ -126,19 +134,21 @@ class SpendLog:
             pending = sum(call.amount for call in self._calls.values())
             day = self._day()
             found = self._database.read(lambda c: spend.sums(c, self._run, day, self._token))
+            spent = sum(entry.spent for entry in self._counted.values())
+            pending += sum(entry.unconfirmed for entry in self._counted.values())
             return tuple(
                 BudgetUse(
                     name=name,
                     limit=limit * UNIT,
-                    spent=(found[name].spent + self._counted.spent) * UNIT,
-                    unconfirmed=(found[name].unconfirmed + self._counted.unconfirmed + pending) * UNIT,
+                    spent=(found[name].spent + spent) * UNIT,
+                    unconfirmed=(found[name].unconfirmed + pending) * UNIT,
                 )
                 for name, limit in self._limits.items()
             )
 
     def flush(self) -> None:
-        """Write what was counted so far, where no budget makes every call do so. From any thread."""
-        if not self._limits:
+        """Write what was counted so far, where no reservation makes every call do so. From any thread."""
+        if self._thread is None:
             self._transact(self._taken())
 
     def close(self) -> None:
@@ -148,7 +158,7 @@ class SpendLog:
             self._thread.join()
             self._thread = None
         for ticket in tuple(self._calls):
-            self._account(_Settled(ticket, 0, self._calls[ticket].amount))
+            self._account(_Settled(ticket, self._calls[ticket].account, lost=True))
         self._transact(self._taken())
 
     def __enter__(self) -> Self:
@@ -158,7 +168,7 @@ class SpendLog:
         self.close()
 
     def _settle(self, settled: _Settled) -> None:
-        if self._limits:
+        if settled.ticket or self._thread is not None:
             self._hand_over(settled)
         else:
             self._items.put(settled)
@@ -180,8 +190,8 @@ class SpendLog:
                 self._transact(items)
             except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
                 told = error if isinstance(error, Misconfigured) else _broken(error)
-                while self._waiting:
-                    _tell(self, self._waiting.popleft(), told)
+                while self._waiting:  # without a budget nobody has to wait for a ledger that is away
+                    _tell(self, self._waiting.popleft(), told if self._limits else 0)
             if None in items:
                 return
 
@@ -202,11 +212,10 @@ class SpendLog:
                     self._waiting.append(item)
             while self._waiting and self._waiting[0].done.done():
                 self._waiting.popleft()
-            counted = self._counted
-            if not (self._waiting or self._changed or counted.spent or counted.unconfirmed):
+            if not (self._waiting or self._changed or self._counted):
                 return
             calls, granted, refused = self._database.write(self._write)
-            self._calls, self._counted, self._changed = calls, Sums(), False
+            self._calls, self._counted, self._changed = calls, {}, False
             for _ in range(len(granted) + len(refused)):
                 self._waiting.popleft()
         for ticket, want in granted.items():
@@ -219,31 +228,32 @@ class SpendLog:
     ) -> tuple[dict[int, Call], dict[int, _Want], list[tuple[_Want, OverBudget]]]:
         """What was counted, who gets a ticket and who none, and the calls in flight from now on."""
         now, day, run = self._clock.now(), self._day(), self._run
-        spend.add(
-            connection,
-            run.run_id,
-            run.allowance,
-            run.pipeline,
-            day,
-            spent=self._counted.spent,
-            unconfirmed=self._counted.unconfirmed,
-        )
+        spend.add(connection, run.run_id, run.allowance, run.pipeline, day, self._counted)
         granted: dict[int, _Want] = {}
         refused: list[tuple[_Want, OverBudget]] = []
         if self._waiting:
             if not self._calls:
                 spend.recover(connection, now, self._stored)
-            granted, refused = self._decide(spend.sums(connection, run, day, self._token))
+            sums = spend.sums(connection, run, day, self._token) if self._limits else {}
+            granted, refused = self._decide(sums)
         at = now.timestamp()
-        calls = self._calls | {ticket: Call.of(want.key, want.amount, at) for ticket, want in granted.items()}
+        calls = self._calls | {
+            ticket: Call.of(want.key, want.amount, at, want.account) for ticket, want in granted.items()
+        }
         spend.hold(connection, run, self._token, calls, now)
         return calls, granted, refused
 
     def _account(self, settled: _Settled) -> None:
-        self._counted.spent += settled.spent
-        self._counted.unconfirmed += settled.unconfirmed
-        self._changed |= self._calls.pop(settled.ticket, None) is not None
+        call = self._calls.pop(settled.ticket, None)
+        self._changed |= call is not None
         self._refusal = None
+        if settled.lost:
+            self._entry(settled.account).lose(0 if call is None else call.amount)
+        elif settled.usage is not None:
+            self._entry(settled.account).pay(settled.cost, settled.usage)
+
+    def _entry(self, account: Account) -> Entry:
+        return self._counted.setdefault(account, Entry())
 
     def _decide(self, found: Mapping[str, Sums]) -> tuple[dict[int, _Want], list[tuple[_Want, OverBudget]]]:
         """Who of those who wait goes on, and who need not wait any longer. First come, first served: who

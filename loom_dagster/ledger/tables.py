@@ -27,6 +27,7 @@ __all__ = [
     "schema_version",
     "snapshots",
     "spend",
+    "texts",
     "versions",
     "watermarks",
 ]
@@ -134,6 +135,16 @@ versions = Table(
     Column("first_run_id", String, nullable=False),
 )
 
+texts = Table(
+    "texts",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("text", String, nullable=False),
+)
+
 snapshots = Table(
     "snapshots",
     metadata,
@@ -180,9 +191,18 @@ spend = Table(
     Column("run_id", String, primary_key=True),
     Column("allowance", Integer, primary_key=True),
     Column("day", String, primary_key=True),
+    Column("purpose", String, primary_key=True),
+    Column("model", String, primary_key=True),
+    Column("prompt", String, primary_key=True),
     Column("pipeline", String, nullable=False),
     Column("spent", BigInteger, nullable=False),
     Column("unconfirmed", BigInteger, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    Column("unpriced", BigInteger, nullable=False),
+    Column("lost", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
 )
 
 reservations = Table(

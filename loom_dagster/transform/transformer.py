@@ -80,6 +80,7 @@ class Transformer:
         self._max_age = self._cache.ttl.total_seconds() if self._cache.ttl is not None else None
         self._asked_at = asked_at
         self._answer_schema = AnswerSchema(name="output", body=schema.body) if schema.structured else None
+        self._named = f"{prompt.name}@{prompt.version}"
         self._fixed_identity = digest(prompt.digest, prompt.context_digest)
 
     async def transform(
@@ -139,9 +140,7 @@ class Transformer:
         return Question(
             model=self._model,
             messages=conversation.messages,
-            origin=Origin(
-                pipeline=self._pipeline, record_id=record.id, purpose=purpose, prompt=self._prompt.name
-            ),
+            origin=Origin(pipeline=self._pipeline, record_id=record.id, purpose=purpose, prompt=self._named),
             schema=self._answer_schema,
             sample=sample,
             salt=self._salt,

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from loom_dagster.gateway import Model, Price, PriceBook
+from loom_dagster.gateway import Model, Price, PriceBook, batch_price
 from loom_dagster.gateway.charge import worst_case
 from loom_dagster.gateway.prices import cost_of, price_file
 from loom_dagster.records import Usage
@@ -166,3 +166,40 @@ def test_every_price_with_tiers_is_litellms(monkeypatch):
             assert ours == pytest.approx(theirs, rel=1e-9), (name, tokens)
             compared += 1
     assert compared > 1_000
+
+
+@pytest.mark.parametrize(
+    ("name", "price"),
+    [
+        ("gpt-4o-mini", Price(input=7.5e-8, output=3e-7, cached=None)),  # as the price file says
+        ("openai/gpt-4o-mini", Price(input=7.5e-8, output=3e-7, cached=None)),
+        ("xai/grok-4.3", BOOK.in_batches("xai/grok-4.3")),
+        ("hosted_vllm/gpt-4o-mini", None),
+        ("nobody-knows", None),
+        ("offline/demo", None),
+    ],
+)
+def test_what_a_call_costs_in_a_batch(name, price):
+    assert batch_price(Model(name=name), BOOK) == price
+
+
+def test_a_batch_api_without_a_price_of_its_own_takes_half():
+    half = batch_price(Model(name="gpt-4o-mini"), MADE_UP)
+    assert half == Price(input=5e-7, output=2e-6, cached=2.5e-7)
+    assert batch_price(Model(name="groq/llama"), MADE_UP) == Price(input=5e-8, output=1e-7)
+    declared = Model(
+        name="openai/any", price=Price(input=1e-6, output=2e-6, tiers=((9, Price(input=2e-6, output=4e-6)),))
+    )
+    assert batch_price(declared, MADE_UP) == Price(
+        input=5e-7, output=1e-6, tiers=((9, Price(input=1e-6, output=2e-6)),)
+    )
+
+
+def test_dear_tiers_are_those_of_the_batch_api():
+    names = [n for n, e in price_file().items() if "input_cost_per_token_above_200k_tokens_batches" in e]
+    assert names
+    for name in names:
+        entry = price_file()[name]
+        assert (
+            BOOK.in_batches(name).at(200_001).input == entry["input_cost_per_token_above_200k_tokens_batches"]
+        )

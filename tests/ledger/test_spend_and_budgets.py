@@ -8,9 +8,12 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import select
 
 from loom_dagster.errors import Misconfigured, OverBudget
 from loom_dagster.ledger import Budgets, Ledger
+from loom_dagster.ledger.tables import spend as table
+from loom_dagster.records import Account, Usage
 
 
 def nothing_stored(key, since):
@@ -209,7 +212,7 @@ async def test_what_a_killed_run_had_in_flight_is_settled_by_what_is_stored(path
     run = ledger.begin_run("reviews", "", "f")
     killed = open_spend(handle=run, run=1.0)
     for key, worst in ((b"stored", 0.3), (b"lost", 0.2)):
-        await killed.reserve(key, worst)
+        await killed.reserve(key, worst, Account("transform", "m", "p@v1"))
     with ledger._database.writing() as connection:  # as if its process were gone
         connection.exec_driver_sql("UPDATE reservations SET pid = 4194305")
     asked = []
@@ -222,6 +225,9 @@ async def test_what_a_killed_run_had_in_flight_is_settled_by_what_is_stored(path
     assert used(resumed) == (0.01, 0.2)
     assert asked == [(b"stored", clock.now().timestamp()), (b"lost", clock.now().timestamp())]
     assert used(open_spend(handle=run, run=1.0, stored=stored)) == (0.01, 0.2), "and only once"
+    with ledger._database.reading() as connection:
+        (row,) = connection.execute(select(table))
+    assert (row.purpose, row.model, row.prompt, row.calls, row.lost) == ("transform", "m", "p@v1", 1, 1)
     killed._calls.clear()
 
 
@@ -259,7 +265,39 @@ async def test_a_reservation_that_cannot_be_read_stops_the_run_and_never_hangs_i
 async def test_without_a_budget_nothing_waits_and_everything_is_counted(open_spend):
     spend = open_spend()
     assert not spend.limited
-    assert await spend.reserve(b"a", 0.5) == 0
-    spend.settle(0, 0.25)
-    spend.flush()
+    first, _ = [await spend.reserve(key, 1e6) for key in (b"a", b"b")]
+    spend.settle(first, 0.25)
+    spend.settle(0, 0.5)
+    spend.close()
+    assert used(open_spend("other", month=1.0), "month") == (0.75, 1e6), "one is still in flight"
+
+
+async def test_without_a_budget_a_ledger_that_is_away_keeps_no_call_waiting(ledger, open_spend):
+    spend = open_spend()
+    with ledger._database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE reservations RENAME TO hidden")
+    ticket = await spend.reserve(b"a", 0.1)
+    assert ticket == 0
+    spend.settle(ticket, 0.25)
+    with ledger._database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE hidden RENAME TO reservations")
+    spend.close()
     assert used(open_spend("other", month=1.0), "month") == (0.25, 0.0)
+
+
+async def test_the_books_say_what_each_call_was_for(ledger, open_spend):
+    asked, judged = Account("transform", "m", "p@v1"), Account("evaluate:tone", "judge")
+    usage = Usage(input_tokens=100, cached_tokens=40, output_tokens=7)
+    spend = open_spend()
+    for n in range(3):
+        spend.settle(await spend.reserve(b"%d" % n, 0.5, asked), 0.25, asked, usage)
+    spend.lose(await spend.reserve(b"j", 0.125, judged), judged)
+    spend.settle(0, None, judged, usage)
+    spend.close()
+    with ledger._database.reading() as connection:
+        rows = {row.purpose: row for row in connection.execute(select(table))}
+    paid, lost = rows["transform"], rows["evaluate:tone"]
+    assert (paid.model, paid.prompt, paid.calls, paid.spent) == ("m", "p@v1", 3, 750_000_000_000)
+    assert (paid.input_tokens, paid.cached_tokens, paid.output_tokens) == (300, 120, 21)
+    assert (lost.calls, lost.unpriced, lost.lost, lost.spent) == (1, 1, 1, 0)
+    assert lost.unconfirmed == 125_000_000_000
