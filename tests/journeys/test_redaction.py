@@ -213,10 +213,9 @@ def test_a_key_in_the_environment_makes_the_same_hashes_anywhere(project: Projec
 def test_a_project_makes_a_key_of_its_own_and_says_so(project: Project) -> None:
     project.reviews({"a@x": "text"})
     project.pipeline(extract={"redact": "id"})
-    assert "the first run makes a key of its own" in project.loom("validate", "classify").out
     key = project.root / ".loom" / "redaction.key"
-    assert not key.exists()
     assert "redaction.key was made" in " ".join(project.run().outcome["notes"])
+    assert "redaction.key" not in project.loom("validate", "classify").out
     assert key.stat().st_mode & 0o777 == 0o600
     first = project.table()
     again = project.run("classify", "--fresh").outcome
