@@ -20,6 +20,7 @@ from loom_dagster.cli import (
     answers,
     audit,
     batches,
+    clean,
     cost,
     exits,
     history,
@@ -87,6 +88,7 @@ app.add_typer(alerts.app, name="alerts")
 app.add_typer(state.app, name="state")
 app.add_typer(answers.app, name="answers")
 app.command("audit")(audit.audit)
+app.command("clean")(clean.clean)
 app.add_typer(prompts.app, name="prompts")
 app.command("schema")(schema.schema)
 app.command("version")(version.version)
