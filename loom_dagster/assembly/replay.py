@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from loom_dagster.assembly.plan import Materials, make_plan
 from loom_dagster.assembly.prepared import Prepared
-from loom_dagster.assembly.stream_retry import replay_stream, waiting_rows
-from loom_dagster.assembly.telemetry import watched
 from loom_dagster.assembly.stream_retry import hidden, replay_stream, waiting_rows
+from loom_dagster.assembly.telemetry import watched
 from loom_dagster.errors import Misconfigured
 from loom_dagster.events import Listener
 from loom_dagster.ledger import Ledger

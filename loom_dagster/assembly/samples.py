@@ -104,7 +104,6 @@ class Samples:
     def _source(self, test: DistributionalTest | IntegrationTest) -> Source:
         if isinstance(test, DistributionalTest) and test.source is not None:
             return self._dataset(test.source)
-            return self._at(test.source, self._ready.spec.extract.key, self._ready.spec.extract.redact)
         own = self._with_source().source
         if own is None:
             raise Misconfigured(f"the source of `{self._ready.spec.name}` cannot be read")
@@ -149,26 +148,6 @@ class Samples:
                 self._open[extract] = open_source(
                     extract, place, batch_size=_BATCH, scratch=self.scratch, redactor=redactor
                 )
-    def _at(self, uri: str, key: Sequence[str] = (), redact: Sequence[str] = ()) -> Source:
-        """Another place, with the pipeline's key, and what it redacts, where it has them."""
-        if uri not in self._open:
-            spec = self._ready.spec
-            place = place_at(uri, spec, self._loom.settings)
-            opened = functools.partial(
-                open_source,
-                place=place,
-                batch_size=_BATCH,
-                scratch=self.scratch,
-                redactor=self._ready.redactor,
-            )
-            try:
-                source = opened(Extract(source=uri))
-                names = set(source.schema.names)
-                known = tuple(key) if set(key) <= names else ()
-                hidden = tuple(path for path in redact if {path, path.partition(".")[0]} & names)
-                if known or hidden:
-                    source.close()
-                    source = opened(Extract(source=uri, key=known, redact=hidden))
             except Transient as error:
                 raise _cannot(uri, error) from error
         return self._open[extract]
