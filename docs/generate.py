@@ -14,6 +14,7 @@ import typer
 
 from loom_dagster.cli.main import app
 from loom_dagster.spec import json_schema
+from loom_dagster.spec.suites import Suite
 
 _EVALUATOR = "[Semantic](#semantic)"  # one of many: where it may stand, any of them may
 HERE = Path(__file__).resolve().parent / "reference"
@@ -32,6 +33,13 @@ HEAD = """# Every key of a pipeline file
 """
 
 
+SUITES = """# Every key of a test file
+
+{note}
+What they mean is told in [testing.md](../testing.md).
+"""
+
+
 def yaml_reference() -> str:
     """Every block of a pipeline file as a table of its keys."""
     schema = json_schema()
@@ -39,6 +47,16 @@ def yaml_reference() -> str:
     text = [HEAD.format(note=NOTE)]
     text.append(_block("pipelines/NAME.yaml", schema))
     names = _reachable(schema["properties"], blocks)
+    text += [_block(name, blocks[name]) for name in names if "properties" in blocks[name]]
+    return "\n".join(text)
+
+
+def suite_reference() -> str:
+    """Every block of a test file, likewise."""
+    schema = Suite.model_json_schema(mode="validation")
+    blocks = schema["$defs"]
+    names = _reachable(schema["properties"], blocks)
+    text = [SUITES.format(note=NOTE), _block("tests/NAME_test.yaml", schema)]
     text += [_block(name, blocks[name]) for name in names if "properties" in blocks[name]]
     return "\n".join(text)
 
@@ -187,6 +205,7 @@ def connector_reference() -> str:
 def main() -> int:
     pages = {
         "yaml.md": yaml_reference(),
+        "tests.md": suite_reference(),
         "cli.md": cli_reference(),
         "guarantees.md": connector_reference(),
     }

@@ -19,6 +19,7 @@ STARTER = {
     "prompts/versions.lock": "versions.lock",
     "context/teams.md": "teams.md",
     "data/tickets.csv": "tickets.csv",
+    "tests/example_test.yaml": "example_test.yaml.txt",
     "README.md": "README.md",
     ".gitignore": "gitignore.txt",
 }

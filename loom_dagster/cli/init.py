@@ -60,6 +60,7 @@ def show(folder: Path, written: list[str], kept: list[str], to_add: str | None, 
         terminal.line(f"  cd {folder}")
     terminal.line("  loom run example         # simulated answers: no key, no cost")
     terminal.line("  loom quarantine list example")
+    terminal.line("  loom test example        # the prompt, held against what is expected of it")
     terminal.line("  loom ui                  # the same in Dagster")
 
 

@@ -163,7 +163,7 @@ class _Reader:
             self._test.assertions, scope, lambda i: self.where("assertions", i), problems := list[Problem]()
         )
         self.problems.extend(problems)
-        if not expectation and not self._test.assertions and not problems:
+        if not expected and not self._test.assertions:
             self._wrong("name", f"case `{name}` expects nothing", "add `expected` or `assertions`")
         yield Case(
             name=name,
