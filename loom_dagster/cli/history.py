@@ -72,7 +72,7 @@ def as_document(run: RunNumbers, running: frozenset[tuple[str, str]]) -> dict[st
 
     plain: dict[str, Any] = as_plain(run)
     alive = (run.pipeline, run.partition) in running
-    return {**plain, "state": state_of(run, alive=alive), "trial": run.partition == "~trial"}
+    return {**plain, "state": state_of(run, alive=alive), "trial": run.partition.startswith("~")}
 
 
 def show(
@@ -125,7 +125,7 @@ def _row(
         terminal.sign(_SIGNS.get(state, "bad" if state in ("held", "failed") else "warn")),
         run.run_id,
         "" if of is not None else run.pipeline,
-        "trial" if run.partition == "~trial" else run.partition or "-",
+        run.partition.removeprefix("~") or "-",
         state,
         moment(run.started_at),
         figure(run.metrics.get("extracted"), "count"),
