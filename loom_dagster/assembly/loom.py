@@ -68,6 +68,8 @@ class Loom(State):
         with told, self.scratch() as scratch, self.materials() as materials:
             taken = None if trial else self.triggers.taken(name, partition)
             ready = self.prepared(name, options, scratch, partition=partition)
+            if (waiting := self.batching.before(ready, materials, listen=listen)) is not None:
+                return waiting
             plan = replace(make_plan(ready, materials), taken=taken)
             outcome = watched(self.settings)(
                 plan,
