@@ -202,9 +202,11 @@ def test_what_killed_processes_left_goes(loom, project):
         left.mkdir(parents=True)
         (left / "file").write_bytes(b"x" * 100)
     (state / "crash-20200101T000000.txt").write_text("Traceback")
+    (state / "reports").mkdir()
+    (state / "reports" / "classify-20200101T000000-abcdef.html").write_text("a run, with records of it")
     numbers, _ = cleaned(loom)
-    assert (numbers[("leftover folders", "classify")], numbers[("scratch", "")]) == (1, 2)
-    assert not list((state / "scratch").iterdir())
+    assert (numbers[("leftover folders", "classify")], numbers[("scratch", "")]) == (1, 3)
+    assert not list((state / "scratch").iterdir()) and not list((state / "reports").iterdir())
     assert len(folders(project)) == 1
 
 
