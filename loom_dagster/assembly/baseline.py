@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,8 +73,7 @@ def baseline_of(loom: Loom, name: str, said: str) -> Snapshot | Commit:
 def commit_asker(loom: Loom, today: Prepared, commit: Commit, scratch: Path, now: Asker, asks: Asks) -> Asker:
     """The pipeline as it was at ``commit``, to be asked through ``asks``, and judged by the evaluators of ``now``: one
     measure for both. Raises Misconfigured when it cannot be asked."""
-    folder = scratch / f"baseline-{commit.id[:12]}"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="baseline-", dir=scratch))
     options = RunOptions(offline=today.options.offline)
     try:
         then = project_at(loom, commit.id, commit.ref, folder)

@@ -50,10 +50,10 @@ class Comparing:
             raise Misconfigured(
                 "there is nothing to compare", why="no case and no sample is chosen", fix="choose others"
             )
-        drawn = [(test.name, self.samples.of(test).drawn) for test in tests]
         thread = LoopThread("loom-compare")
         try:
             if isinstance(baseline, Commit):
+                drawn = [(_named(test), self.samples.of(test).drawn) for test in _largest(tests)]
                 return thread.submit(self._with_commit(baseline, cases, drawn)).result()
             return [thread.submit(self._with_run(baseline, tests)).result()]
         finally:
@@ -61,8 +61,8 @@ class Comparing:
             thread.close()
 
     async def _with_run(self, snapshot: Snapshot, tests: Sequence[DistributionalTest]) -> Compared:
-        largest = max(tests, key=lambda test: test.sample_size, default=None)
-        size, seed = (PAIRS, 0) if largest is None else (largest.sample_size, largest.seed)
+        size = max((test.sample_size for test in tests), default=PAIRS)
+        seed = tests[0].seed if tests else 0
         async with self.answering.asker() as now:
             past = past_sides(snapshot, self.ready.spec, now, size=size, seed=seed)
             return await run_regression(
@@ -90,6 +90,18 @@ class Comparing:
                 )
                 found.append(compared)
         return found
+
+
+def _largest(tests: Sequence[DistributionalTest]) -> list[DistributionalTest]:
+    """Of each source and seed: a smaller sample is a part of the larger one."""
+    found: dict[tuple[str | None, int], DistributionalTest] = {}
+    for test in sorted(tests, key=lambda test: test.sample_size):
+        found[(test.source, test.seed)] = test
+    return list(found.values())
+
+
+def _named(test: DistributionalTest) -> str:
+    return "records" if test.source is None else f"records of {test.source}"
 
 
 async def _of_cases(cases: Sequence[Case], then: Asker, now: Asker, baseline: str, alpha: float) -> Compared:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loom_dagster.cli.figures import release_name
 from loom_dagster.cli.options import AsJson, ProjectDir, open_loom
 from loom_dagster.cli.output import emit
 from loom_dagster.cli.terminal import Terminal
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from loom_dagster.assembly.bench import Bench
     from loom_dagster.cli.tested import Ran
     from loom_dagster.prompt_tests.items import Item
-    from loom_dagster.prompt_tests.verdicts import Compared
 
 __all__ = ["run_tests"]
 
@@ -66,6 +64,7 @@ def run_tests(
 ) -> int:
     """Test prompts: cases, samples and whole pipelines, from the files in tests/."""
     from loom_dagster.assembly.answering import BenchOptions
+    from loom_dagster.cli.compared import run_compared
 
     options = BenchOptions(
         fresh=fresh,
@@ -81,7 +80,7 @@ def run_tests(
     with ExitStack() as stack:
         ran = _chosen(loom, paths, options, stack, lambda item: item.chosen(words, tag or []))
         if baseline is not None:
-            return _compare(ran, baseline, as_json=as_json)
+            return run_compared(ran, baseline, as_json=as_json)
         return _test(ran, as_json=as_json)
 
 
@@ -121,32 +120,6 @@ def _test(ran: Sequence[Ran], *, as_json: bool) -> int:
     if as_json:
         emit(document(ran))
     return max(each.exit_code for each in ran)
-
-
-def _compare(ran: Sequence[Ran], baseline: str, *, as_json: bool) -> int:
-    """The same cases and samples, then and now: what differs decides, and no single case."""
-    from loom_dagster.cli.compared import exit_code, show_compared
-    from loom_dagster.cli.tested import calls_words
-
-    terminal = Terminal(sys.stdout)
-    found: list[Compared] = []
-    for each in ran:
-        bench = each.bench
-        try:
-            of_suite = bench.compare(each.chosen, baseline)
-        finally:
-            if bench.records:
-                bench.answering.recording.write(whole=False)
-        found += of_suite
-        if not as_json:
-            terminal.line(f"Comparing: {bench.name}{release_name(bench.version)}", "bold")
-            for compared in of_suite:
-                show_compared(compared, terminal)
-            terminal.line()
-            terminal.line(calls_words(each))
-    if as_json:
-        emit({"baseline": baseline, "comparisons": found, "exit_code": exit_code(found)})
-    return exit_code(found)
 
 
 def _run(ran: Ran, terminal: Terminal, *, as_json: bool) -> None:

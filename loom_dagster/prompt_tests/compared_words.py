@@ -85,7 +85,7 @@ def _tested(test: PairTest, before: float, after: float, changes: Sequence[Chang
 def _p(test: PairTest) -> str:
     p = min(test.p_worse, test.p_better)
     said = f"p = {p:.2g}" if p >= 0.0001 else "p < 0.0001"
-    return f"{test.method}: {said}, shown below {test.alpha:.2g}"
+    return f"{said}; {test.alpha:.2g} or less shows a difference"
 
 
 def _unseen(tests: Sequence[PairTest], n: int) -> Iterator[str]:

@@ -14,6 +14,7 @@ from loom_dagster.prompt_tests.beta import beta_cdf, beta_quantile, binomial_tai
 from loom_dagster.prompt_tests.betting import bounded_mean, bounded_std
 from loom_dagster.prompt_tests.intervals import (
     fraction,
+    mixture,
     percentile,
     percentile_anytime,
     unbounded_mean,
@@ -55,6 +56,18 @@ def test_a_fraction_is_in_its_interval_at_least_as_often_as_it_claims(n: int) ->
             if low <= p <= high
         )  # fmt: skip
         assert held >= 0.95 - 1e-12
+
+
+@pytest.mark.parametrize("p", [0.02, 0.5, 0.95])
+def test_the_mixture_is_a_fair_bet(p: float) -> None:
+    """Exactly 1 is expected of it under p, and less under less: no chance is given away, and none is taken."""
+
+    def expected(truth: float, n: int = 40) -> float:
+        chances = (math.comb(n, k) * truth**k * (1 - truth) ** (n - k) for k in range(n + 1))
+        return math.fsum(c * math.exp(mixture(k, n, p)) for k, c in enumerate(chances))
+
+    assert expected(p) == pytest.approx(1.0, rel=1e-9)
+    assert expected(0.8 * p) < 1.0
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.5, 0.9])
