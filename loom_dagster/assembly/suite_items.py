@@ -10,9 +10,11 @@ from loom_dagster.errors import Misconfigured, Problem
 from loom_dagster.prompt_tests.cases import Inputs, assertions, cases_of
 from loom_dagster.prompt_tests.distributional import claims_of
 from loom_dagster.prompt_tests.items import Item
+from loom_dagster.prompt_tests.nodes import Name, walk
 from loom_dagster.prompt_tests.scopes import RUN, Names
 from loom_dagster.prompt_tests.subjects import truth_of
 from loom_dagster.spec import Project, refusal
+from loom_dagster.spec.models import JudgedSpec
 from loom_dagster.spec.suite_file import SuiteFile
 
 __all__ = ["items_of", "names_of", "pipeline_known"]
@@ -77,13 +79,32 @@ def items_of(suite: SuiteFile, ready: Prepared, names: Names, samples: Samples) 
 def _wrong_samples(suite: SuiteFile, ready: Prepared, names: Names) -> Iterator[Problem]:
     for index, test in enumerate(suite.spec.distributional_tests):
         try:
-            claims_of(test, names)
+            claims = claims_of(test, names)
+            if any(
+                isinstance(part, Name) and part.path == ("cost",) for c in claims for part in walk(c.node)
+            ):
+                _priced(ready)
             if test.type == "hallucination_rate":
                 truth_of(test, ready.spec.evaluate.evaluators)
         except Misconfigured as error:
             key = "assertions" if error.kind == "expression" else "name"
             where = suite.where("distributional_tests", index, key)
             yield Problem(what=f"test `{test.name}`: {error.what}", where=where, fix=error.fix)
+
+
+def _priced(ready: Prepared) -> None:
+    """Raises Misconfigured when an answer will cost nobody knows what."""
+    asked = [] if ready.model is None else [ready.model]
+    if ready.models is not None:
+        judged = (e for e in ready.spec.evaluate.evaluators if isinstance(e, JudgedSpec))
+        asked += [ready.models.judge(e.model) for e in judged]
+    for model in asked:
+        if model.price is None and ready.prices.price(model.name) is None:
+            raise Misconfigured(
+                f"it is about costs, and the price of `{model.name}` is not known",
+                fix="declare it in `transform.price`, or under [tool.loom.prices]",
+                kind="unknown_price",
+            )
 
 
 def _wrong_runs(suite: SuiteFile) -> list[Problem]:

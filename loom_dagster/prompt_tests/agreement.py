@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from loom_dagster.errors import Misconfigured
 from loom_dagster.prompt_tests.beta import normal_cdf, normal_quantile
 from loom_dagster.prompt_tests.intervals import fraction
 
@@ -24,8 +26,11 @@ __all__ = [
 
 Numbers = npt.NDArray[np.float64]
 Measure = Callable[[Numbers], Numbers]
+Cells = tuple[npt.NDArray[np.int64], ...]
 
 _RESAMPLES = 4_000
+_MOST = 500  # classes
+_CELLS = 2_000_000  # numbers in memory at once
 _FEW = 30  # disagreements: resampling says nothing of what was hardly ever seen
 
 
@@ -46,8 +51,13 @@ class Confusion:
 
 
 def confusion(truth: Sequence[str], said: Sequence[str]) -> Confusion:
-    """The classes are all that occur on either side, sorted."""
+    """The classes are all that occur on either side, sorted. Raises Misconfigured for what are no classes."""
     classes = tuple(sorted({*truth, *said}))
+    if len(classes) > _MOST:
+        raise Misconfigured(
+            f"f1, precision, recall and kappa are about classes, and here are {len(classes):,} different values",
+            fix="compare a field that has few values, or assert `accuracy` alone",
+        )
     place = {name: i for i, name in enumerate(classes)}
     counts = np.zeros((len(classes), len(classes)))
     np.add.at(counts, ([place[t] for t in truth], [place[s] for s in said]), 1.0)
@@ -107,11 +117,13 @@ def agreement_interval(
         least, most = fraction(wrong, found.n, alpha)
         low, high = (float(measure(_with_errors(found, share))) for share in (most, least))
         return min(low, value), max(high, value)
-    draws = np.random.default_rng(seed).multinomial(found.n, found.counts.ravel() / found.n, size=_RESAMPLES)
-    drawn = np.sort(measure(draws.reshape(-1, *found.counts.shape).astype(np.float64)))
+    cells = np.nonzero(found.counts)
+    weights = found.counts[cells]
+    draws = np.random.default_rng(seed).multinomial(found.n, weights / found.n, size=_RESAMPLES)
+    drawn = np.sort(_measured(measure, draws, cells, len(found.classes)))
     below = (np.searchsorted(drawn, value, "left") + np.searchsorted(drawn, value, "right")) / 2 / _RESAMPLES
     shift = normal_quantile(min(max(below, 1 / _RESAMPLES), 1 - 1 / _RESAMPLES))
-    skew = _acceleration(found, measure)
+    skew = _acceleration(measure, weights, cells, len(found.classes))
     ends = [_corrected(p, shift, skew) for p in (alpha / 2, 1 - alpha / 2)]
     low, high = (float(drawn[min(max(round(p * _RESAMPLES), 0), _RESAMPLES - 1)]) for p in ends)
     return min(low, value), max(high, value)
@@ -122,16 +134,24 @@ def _corrected(p: float, shift: float, skew: float) -> float:
     return normal_cdf(shift + z / (1 - skew * z))
 
 
-def _acceleration(found: Confusion, measure: Measure) -> float:
+def _acceleration(measure: Measure, weights: Numbers, cells: Cells, classes: int) -> float:
     """From leaving each record out once."""
-    rows, columns = np.nonzero(found.counts)
-    weights = found.counts[rows, columns]
-    without = np.repeat(found.counts[None], len(rows), axis=0)
-    without[np.arange(len(rows)), rows, columns] -= 1
-    values = measure(without)
+    values = _measured(measure, weights - np.eye(len(weights)), cells, classes)
     off = np.average(values, weights=weights) - values
     square = float((weights * off**2).sum())
     return float((weights * off**3).sum()) / (6 * square**1.5) if square > 0 else 0.0
+
+
+def _measured(measure: Measure, counts: npt.NDArray[Any], cells: Cells, classes: int) -> Numbers:
+    """Of each row of ``counts`` of those ``cells``; a few rows at a time, for 77 classes have 5,929 cells."""
+    at_once = max(1, _CELLS // classes**2)
+    found = []
+    for start in range(0, len(counts), at_once):
+        piece = counts[start : start + at_once]
+        whole = np.zeros((len(piece), classes, classes))
+        whole[:, cells[0], cells[1]] = piece
+        found.append(measure(whole))
+    return np.concatenate(found)
 
 
 def _with_errors(found: Confusion, share: float) -> Numbers:

@@ -237,3 +237,15 @@ def test_the_command_decides_by_statistics_and_says_why(project: Project) -> Non
     assert found.code == 0
     [suite] = found.json["suites"]
     assert suite["comparisons"][0]["verdict"] == "no difference shown"
+
+
+def test_a_cost_that_nobody_will_know_is_refused_before_anybody_is_asked(project: Project) -> None:
+    project.environ = {"OPENAI_API_KEY": "k"}
+    transform = {"prompt": "prompts/classify.txt", "model": "openai/any", "api_base": "http://127.0.0.1:9"}
+    project.pipeline(extract={"source": "data/reviews.csv", "key": "id"}, transform=transform)
+    refused = project.loom("test", "classify")
+    assert refused.code == 2
+    assert (
+        "classify_test.yaml:8: test `cheap`: it is about costs, and the price of `openai/any` is not known"
+        in refused.err
+    )

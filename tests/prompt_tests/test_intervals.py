@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from statistics import NormalDist
 
 import numpy as np
 import pytest
 
+from loom_dagster.errors import Misconfigured
 from loom_dagster.monitors.student import t_quantile as finite_sums
 from loom_dagster.prompt_tests.agreement import Confusion, agreement_interval, confusion, kappa, macro_f1
 from loom_dagster.prompt_tests.beta import beta_cdf, beta_quantile, binomial_tail, t_quantile
@@ -151,6 +153,23 @@ def test_a_class_that_is_only_said_counts_against_the_classes_of_the_truth() -> 
 def test_agreement_is_held(share: float, n: int) -> None:
     for measure in (macro_f1, kappa):
         assert sim.missed_by_agreement(measure, share, n, 250) <= 0.05 + 0.028
+
+
+def test_texts_are_no_classes() -> None:
+    with pytest.raises(Misconfigured, match="1,001 different values"):
+        confusion([f"a summary {i}" for i in range(1_000)], ["no summary"] * 1_000)
+
+
+def test_many_classes_take_little_memory() -> None:
+    luck = sim.generator(26)
+    truth = [f"c{i}" for i in luck.integers(0, 77, 600)]
+    said = [t if luck.random() < 0.8 else "c0" for t in truth]
+    tracemalloc.start()
+    low, high = agreement_interval(confusion(truth, said), kappa, 0.05)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.7 < low < high < 0.9
+    assert peak < 100_000_000
 
 
 def test_perfect_agreement_of_a_few_is_no_certainty() -> None:
