@@ -51,11 +51,17 @@ class Done:
 def run(pytester: pytest.Pytester) -> Callable[..., Done]:
     """A pytest with our plugin and hardly another one."""
     others = ("asyncio", "hypothesispytest", "playwright", "anyio", "base_url", "logfire", "typeguard")
+    strict = (
+        "-W",
+        "error",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+    )  # of the outer pytest's imports
     options = [word for name in others for word in ("-p", f"no:{name}")]
 
     def run(*args: str) -> Done:
         way = pytester.runpytest_subprocess if "-n" in args else pytester.runpytest_inprocess
-        done = way("-p", "loom_dagster.pytest_plugin", *options, "-W", "error", "-rA", *args)
+        done = way("-p", "loom_dagster.pytest_plugin", *options, *strict, "-rA", *args)
         assert "Traceback" not in done.stdout.str() + done.stderr.str()
         return Done(int(done.ret), done.stdout.str())
 
