@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tests.prompt_tests import simulation as sim
@@ -38,6 +39,15 @@ def test_few_pairs_raise_no_more_false_alarms() -> None:
     rng = sim.generator(34)
     before, after = sim.passes(rng, 40, 0.8, 0.8, same=0.0)
     assert sim.regressions(before, after, sim.scores(rng, 40, 0.0)).found <= 0.05
+
+
+def test_cases_that_flicker_are_no_regression_however_often_they_are_repeated() -> None:
+    """20 cases, 5 times each; each passes with a probability of its own, the same before and after."""
+    rng = sim.generator(37)
+    passing = np.repeat(rng.beta(2, 0.5, (20, sim.SUITES)), 5, axis=0)
+    before, after = (rng.random(passing.shape) < passing for _ in range(2))
+    found = sim.regressions(before, after, after * 1.0 - before * 1.0)
+    assert found.found <= 0.05
 
 
 def test_an_assertion_about_a_mean_score() -> None:
