@@ -88,8 +88,15 @@ class Bench:
 
     def check(self, item: Item) -> None:
         """Raises Misconfigured when the records that ``item`` is about cannot be read."""
-        if isinstance(item.spec, DistributionalTest | IntegrationTest):
+        if not isinstance(item.spec, DistributionalTest | IntegrationTest):
+            return
+        try:
             self._samples.check(item.spec)
+        except Misconfigured as error:
+            what = f"test `{item.name}`: {error.what}"
+            raise Misconfigured(
+                what, where=item.where, why=error.why, fix=error.fix, problems=error.problems
+            ) from error
 
     def submit(self, item: Item) -> concurrent.futures.Future[Result]:
         """Begin ``item``. The future raises Misconfigured when nothing more can be asked."""

@@ -17,6 +17,7 @@ from loom_dagster.ledger.alert_tables import alerts
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.leases import alive
 from loom_dagster.ledger.rows import PipelineTotals, RunNumbers, Standing
+from loom_dagster.ledger.runs import TESTS
 from loom_dagster.ledger.spend import UNIT
 from loom_dagster.ledger.tables import evaluations, quarantine, run_metrics, runs, snapshots, spend
 
@@ -48,7 +49,7 @@ class History:
         trials: bool = False,
     ) -> list[RunNumbers]:
         """Newest first, with metrics and scores. ``until``: the id of the newest run that is wanted."""
-        where = [] if trials else [_real(runs)]
+        where = [runs.c.partition != TESTS if trials else _real(runs)]
         where += [] if pipeline is None else [runs.c.pipeline == pipeline]
         where += [] if partition is None else [runs.c.partition == partition]
         where += [] if since is None else [runs.c.started_at >= since]

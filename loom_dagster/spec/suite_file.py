@@ -64,6 +64,11 @@ def read_suite(path: Path, root: Path) -> SuiteFile:
     except Misconfigured as error:
         raise refusal([Problem(what=error.what, where=error.where, fix=error.fix)], "") from error
     file = shown_path(path, root)
+    if not text.strip():
+        problem = Problem(
+            what="is empty", where=file, fix=f"a test file has `pipeline` and {', '.join(SECTIONS)}"
+        )
+        raise refusal([problem], "")
     document = read_yaml(text, file=file)
     findings = list(document.findings)
     spec = None

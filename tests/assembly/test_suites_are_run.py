@@ -354,3 +354,23 @@ def test_a_test_of_a_source_that_is_gone_says_so(ready: Project) -> None:
     with Bench(Loom.open(ready.root, os.environ), path) as bench, pytest.raises(Misconfigured) as raised:
         bench.check(bench.items[0])
     assert "data/reviews.parquet" in str(raised.value.problems)
+
+
+def test_what_the_pipeline_redacts_nobody_sees_in_a_sample_of_another_place(ready: Project) -> None:
+    ready.reviews({"7": "secret one", "8": "secret two"}, "data/other.parquet")
+    suite = """\
+pipeline: classify
+distributional_tests:
+  - name: other
+    type: statistical
+    source: data/other.parquet
+    sample_size: 2
+    assertions: [count() >= 2]
+"""
+    ready.write("tests/classify_test.yaml", suite)
+    with LLMServer(text='{"sentiment": "positive"}', record=True) as listening:
+        classify(ready, listening, extract={"redact": ["text"]})
+        tried(ready)
+        sent = "".join(map(str, listening.requests))
+    assert sent.count("redacted:") >= 2
+    assert "secret" not in sent

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_the_first_loom_s_test_file_runs_as_it_is_written(project: Project) -> N
     criteria = path.read_text().replace("The sentiment fits", "No hallucination; the sentiment fits")
     path.write_text(criteria)
     project.write("tests/customer_sentiment_test.yaml", SEED)
-    done = project.loom("test", "customer_sentiment")
+    done = project.loom("test", "customer_sentiment", "--record")
     assert done.code in (0, 1), done.err
     for line in (
         "Running tests for: customer_sentiment (v2.1.0)",
@@ -54,7 +55,23 @@ def test_the_first_loom_s_test_file_runs_as_it_is_written(project: Project) -> N
     ):
         assert line in done.out, done.out
     assert not (project.root / "data/out").exists()
-    assert project.loom("list", "--json").json["pipelines"][0].get("last_run") is None
+    assert project.loom("history", "--json").json == {"runs": []}
+    code = (
+        "import sys; from loom_dagster.cli import main;"
+        "print(main.run_cli(['test', '--replay', '-k', 'obvious_pos']), *sys.modules)"
+    )
+    replayed = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project.root,
+        env=project.env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said, _, last = replayed.stdout.rstrip().rpartition("\n")
+    assert "obvious_positive (score: 0.9" in said
+    heavy = {"aiohttp", "arbiter_ai", "litellm", "pydantic_ai", "pandas", "dagster"}
+    assert not {name.partition(".")[0] for name in last.split()} & heavy
 
 
 def test_a_test_that_fails_is_told_last_with_its_line_and_exits_with_1(offline: Project) -> None:
