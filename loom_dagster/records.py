@@ -35,9 +35,13 @@ __all__ = [
     "Usage",
     "digest",
     "dollars",
+    "seconds",
+    "share",
     "to_json",
     "utf8",
 ]
+
+_MINUTE, _HOUR = 60.0, 3600.0
 
 
 class Stage(StrEnum):
@@ -172,6 +176,29 @@ def dollars(amount: float) -> str:
     if amount == 0 or round(abs(amount), 4) >= 0.1:
         return f"${amount:,.2f}"
     return f"${amount:.4f}" if abs(amount) >= 0.001 else f"${amount:.2g}"
+
+
+def seconds(value: float | None) -> str:
+    """``1.2s``, ``3m 05s``, ``2h 10m``; ``-`` when it is not known."""
+    if value is None:
+        return "-"
+    if value < 1:
+        return f"{value * 1000:.0f}ms"
+    if value < 2 * _MINUTE:
+        return f"{value:.1f}s"
+    if value < 2 * _HOUR:
+        return f"{int(value // _MINUTE)}m {int(value % _MINUTE):02d}s"
+    return f"{int(value // _HOUR)}h {int(value % _HOUR // _MINUTE):02d}m"
+
+
+def share(part: float, whole: float) -> str:
+    """``98.5%``. Never rounded up to 100% or down to 0% when it is not."""
+    if whole <= 0:
+        return "-"
+    percent = 100 * part / whole
+    if 0 < part < whole:
+        percent = min(max(percent, 0.1), 99.9)
+    return f"{percent:.1f}%" if 0 < part < whole else f"{percent:.0f}%"
 
 
 def to_json(value: object) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import getpass
 import math
 import os
 import tomllib
@@ -23,6 +24,7 @@ __all__ = [
     "Settings",
     "find_project",
     "load_settings",
+    "whoami",
 ]
 
 OFFLINE_MODEL = "offline/demo"
@@ -123,6 +125,14 @@ def find_project(start: Path) -> Path:
         why="no pyproject.toml with a [tool.loom] table in this folder or above it",
         fix="run `loom init` to make one, or pass --project DIR",
     )
+
+
+def whoami(environ: Mapping[str, str] = os.environ) -> str:
+    """The person at the keyboard, as far as the machine knows: LOOM_USER, else the user of the system."""
+    try:
+        return environ.get("LOOM_USER", "").strip() or getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in many containers
+        return f"uid {os.getuid()}"
 
 
 def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -7,6 +7,7 @@ is looked at twice, and answers are never paid for twice.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from loom_dagster.assembly.increments import start_of
 from loom_dagster.assembly.places import source_place
 from loom_dagster.connectors import State, Wanted, Watchable, Window, source_at
 from loom_dagster.errors import Misconfigured
+from loom_dagster.extract import discreetly
 from loom_dagster.prompts import Prompt
 from loom_dagster.records import digest
 from loom_dagster.release import Releases
@@ -140,7 +142,10 @@ def _state(looking: Looking, since: Cursor = None) -> State:
     if not looking.partition:  # from where on rows may still come, which is not where a run reads on
         cursor = _cursor(spec)
         window = None if since is None or cursor is None else Window(column=cursor, start=since)
-    return source.state(place, Wanted(extract=spec.extract, values=start.values, window=window))
+    look = functools.partial(
+        source.state, place, Wanted(extract=spec.extract, values=start.values, window=window)
+    )
+    return discreetly(look) if spec.extract.redact else look()
 
 
 def _late(spec: Pipeline, highest: Cursor) -> Cursor:

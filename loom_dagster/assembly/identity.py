@@ -40,6 +40,7 @@ def _version(file: PipelineFile, settings: Settings, prompt: Prompt | None) -> s
         spec.load.model_dump(
             mode="json", by_alias=True, include={"schema_", "on_failure", "fallback", "retries"}
         ),
+        *([spec.extract.redact] if spec.extract.redact else []),
     ).hex()[:12]
 
 
@@ -60,9 +61,11 @@ def columns_to_load(file: PipelineFile, settings: Settings, transformed: Path) -
         return _chosen(file, settings, key)
     import pyarrow.parquet as pq  # heavy, and only for this
 
+    from loom_dagster.release.columns import ANSWERS
+
     names = pq.read_schema(transformed).names
-    lineage = [c for c in names if c.startswith("_loom_")]
-    there = [c for c in names if c not in lineage]
+    there = [c for c in names if not c.startswith("_loom_")]
+    lineage = [c for c in names if c.startswith("_loom_") and c != ANSWERS]
     chosen = there if load.columns == "all" else _chosen(file, settings, key or document_key(there))
     return [*chosen, *(lineage if load.lineage else ())]
 

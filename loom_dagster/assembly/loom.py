@@ -5,9 +5,7 @@ The command line and Dagster both speak to a pipeline through ``Loom`` and nothi
 
 from __future__ import annotations
 
-import getpass
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +14,7 @@ from loom_dagster.assembly.alerting import alerting, deliver_alerts, tell_fault
 from loom_dagster.assembly.state import State
 from loom_dagster.errors import LoomError
 from loom_dagster.events import Listener, ignore
-from loom_dagster.settings import RunOptions
+from loom_dagster.settings import RunOptions, whoami
 
 if TYPE_CHECKING:
     from loom_dagster.alerts import Delivered
@@ -187,7 +185,7 @@ class Loom(State):
     def release(self, name: str, *, why: str, who: str | None = None, partition: str = "") -> Snapshot:
         """A human lets the newest held snapshot through. Raises Misconfigured when there is none."""
         self.spec(name)
-        return self.releases.release_held(name, partition, why=why, who=who or _whoami())
+        return self.releases.release_held(name, partition, why=why, who=who or whoami(self._environ))
 
     def deliver_alerts(self) -> Delivered:
         """Send the alerts that wait, for half a minute at most; what is left waits for the next call."""
@@ -208,7 +206,7 @@ class Loom(State):
         """Mark quarantined records (None: of all partitions) as dealt with; gives how many were open."""
         self._known(name)
         number = self.ledger.resolve(
-            name, ids, resolution=resolution, who=who or _whoami(), partition=partition
+            name, ids, resolution=resolution, who=who or whoami(self._environ), partition=partition
         )
         if name in self.project.files:
             self.publish_quarantine(name)
@@ -242,6 +240,7 @@ class Loom(State):
         *,
         partition: str = "",
         validating: bool = False,
+        without: Collection[str] = (),
     ) -> Prepared:
         """The pipeline, checked; see ``Prepared.problems``. Raises Misconfigured for a broken file."""
         from loom_dagster.assembly.pieces import chosen_partition, released_table
@@ -255,11 +254,12 @@ class Loom(State):
             options or RunOptions(),
             lambda above: released_table(self.releases, self.spec(above), partition, now),
             scratch=scratch,
-            watermark=self._watermark(name),
+            watermark=None if "source" in without else self._watermark(name),
             partition=partition,
             now=now,
             environ=self._environ,
             validating=validating,
+            without=without,
         )
 
     def watermark(self, name: str) -> WatermarkRow | None:
@@ -272,10 +272,3 @@ class Loom(State):
             return None
         row = self.ledger.watermarks.get(name)
         return None if row is None else row.watermark
-
-
-def _whoami() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in many containers
-        return f"uid {os.getuid()}"

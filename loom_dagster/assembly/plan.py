@@ -14,15 +14,16 @@ from loom_dagster.alerts import channels_for
 from loom_dagster.assembly.fallbacks import chosen_fallback, fallback_values
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.prepared import Prepared
+from loom_dagster.assembly.recipe import recipe_of, version_rows
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured
 from loom_dagster.evaluate import build_panel
 from loom_dagster.extract import Source
 from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Shares
-from loom_dagster.ledger import RunHandle, VersionRow
+from loom_dagster.ledger import RunHandle
 from loom_dagster.pipeline import OnFailure, Pace, Plan, Room, Route
-from loom_dagster.prompts import Prompt
-from loom_dagster.records import Batch, digest
+from loom_dagster.prompts import Prompt, content_digest
+from loom_dagster.records import Batch, to_json
 from loom_dagster.release import Releases, Stamp, Written, gone
 from loom_dagster.settings import Settings
 from loom_dagster.spec import is_stream
@@ -62,6 +63,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         )
     spec, prompt, model, limit = ready.spec, parts.prompt, parts.model, ready.options.limit
     partition = TRIAL if ready.options.trial else ready.partition
+    recipe = recipe_of(ready)
     return Plan(
         pipeline=spec.name,
         partition=partition,
@@ -99,8 +101,8 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         warn_above=ready.warn_above,
         paid=functools.partial(paid_for, materials.store),
         pace=_pace(model, parts.models.judge(None)),
-        versions=versions(ready),
-        version_rows=_version_rows(prompt, model),
+        versions=versions(ready, recipe),
+        version_rows=version_rows(prompt, model, recipe),
         notes=tuple(str(p) for p in ready.warnings),
         increment=ready.start.increment or materials.increment,
         monitoring=spec.monitoring,
@@ -214,8 +216,8 @@ def _route(parts: _Parts, asks: Asks, handle: RunHandle, materials: Materials) -
     )
 
 
-def versions(ready: Prepared) -> Mapping[str, Any]:
-    """What determined the outputs, for people: prompt, contexts, models, evaluators."""
+def versions(ready: Prepared, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What determined the outputs, for people: prompt, contexts, models; and by their hashes the texts that are kept."""
     prompt, models, spec = ready.prompt, ready.models, ready.spec
     return {
         "pipeline": spec.version,
@@ -223,6 +225,10 @@ def versions(ready: Prepared) -> Mapping[str, Any]:
         if prompt is None
         else {"name": prompt.name, "version": prompt.version, "sha256": prompt.digest},
         "contexts": {} if prompt is None else dict(prompt.contexts),
+        "context_sha256": {}
+        if prompt is None
+        else {t.name: t.digest for t in prompt.texts if t.kind == "context"},
+        "recipe": content_digest(to_json(recipe).decode()),
         "model": None if ready.model is None else ready.model.name,
         "judge": None if models is None or not spec.evaluate.evaluators else models.judge(None).name,
         "loom_dagster": importlib.metadata.version("loom-dagster"),
@@ -234,15 +240,3 @@ def _pace(model: Model, judge: Model) -> Pace:
     many again may be open, so that the next ones are there."""
     workers = model.in_flight + (judge.in_flight if judge.name != model.name else model.in_flight // 2)
     return Pace(workers=workers, room=Room(records=max(Room().records, 2 * workers)))
-
-
-def _version_rows(prompt: Prompt, model: Model) -> list[VersionRow]:
-    """For the ledger: every version that took part, by what it is."""
-    return [
-        VersionRow(kind="prompt", name=prompt.name, version=prompt.version, hash=prompt.digest),
-        *(
-            VersionRow(kind="context", name=name, version=version, hash=prompt.context_digest)
-            for name, version in prompt.contexts.items()
-        ),
-        VersionRow(kind="model", name=model.name, version="", hash=digest(model.identity).hex()),
-    ]

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from loom_dagster.assembly.pieces import check_partitions, load_to_check
 from loom_dagster.assembly.places import destination_place, place_at, source_place
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.assembly.quarantine_table import quarantine_place
+from loom_dagster.assembly.redacting import redactor
 from loom_dagster.errors import LoomError, Misconfigured, Problem, Transient
 from loom_dagster.evaluate import check_evaluators
 from loom_dagster.extract import Source, open_source
@@ -52,10 +54,12 @@ def prepare(
     now: datetime | None = None,
     environ: Mapping[str, str] = os.environ,
     validating: bool = False,
+    without: Collection[str] = (),
 ) -> Prepared:
     """Put ``file`` together and check it. Never raises for what a user wrote: see ``problems``.
 
     ``table_of`` says where the released table of another pipeline is. ``watermark``: how far an incremental pipeline has come. ``partition``: which one is read. ``validating``: an upstream pipeline that has nothing released yet is a warning, as in every new project.
+    ``without``: what is not needed and not looked at: ``source`` and destination; the ``keys`` of models and whether anybody serves them.
     """
     ready = Prepared(
         file=file, settings=settings, options=options, prices=PriceBook.load(), partition=partition, now=now
@@ -73,13 +77,20 @@ def prepare(
     )
     if ready.models is not None:
         ready.model = ready.models.transform(ready.fields)
-        ready.problems.extend(check_models(ready, environ))
+        if "keys" not in without:
+            ready.problems.extend(check_models(ready, environ))
+    if "source" in without:
+        return ready
     started = _attempt(
         lambda: start_of(spec, options, watermark, partition=partition, validating=validating),
         where("extract", "incremental"),
         found,
     )
     ready.start = started or Start()
+    if spec.extract.redact:
+        at = where("extract", "redact")
+        keyed = functools.partial(redactor, settings, environ, where=at, validating=validating, found=found)
+        ready.redactor = _attempt(keyed, at, found)
     ready.source = _open(ready, table_of, scratch, validating=validating)
     if ready.source is not None:
         found.extend(check_columns_of(ready, ready.source.schema))
@@ -96,6 +107,8 @@ def _open(
     ready: Prepared, table_of: Callable[[str], Path], scratch: Path, *, validating: bool
 ) -> Source | None:
     where = ready.file.where("extract", "source")
+    if ready.spec.extract.redact and ready.redactor is None:
+        return None  # its key cannot be used; that is told
     try:
         return _source_of(ready, table_of, scratch)
     except Misconfigured as error:
@@ -129,6 +142,7 @@ def _source_of(ready: Prepared, table_of: Callable[[str], Path], scratch: Path) 
         values=start.values,
         window=start.window,
         known=start.known,
+        redactor=ready.redactor,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from loom_dagster.assembly.increments import Start
 from loom_dagster.assembly.models import Models
 from loom_dagster.errors import Misconfigured, Problem
-from loom_dagster.extract import Source
+from loom_dagster.extract import Redactor, Source
 from loom_dagster.gateway import Model, PriceBook
 from loom_dagster.ledger import Budgets
 from loom_dagster.prompts import Prompt
@@ -37,6 +37,7 @@ class Prepared:
     fields: Mapping[str, FieldSpec] | None = None
     schema: OutputSchema | None = None
     source: Source | None = None
+    redactor: Redactor | None = None
     models: Models | None = None
     model: Model | None = None
     start: Start = field(default_factory=Start)
@@ -104,6 +105,7 @@ class Prepared:
                 dict(self.options.params),
                 *([self.partition] if self.options.trial and self.partition else []),
             ],
+            *([[spec.extract.redact, self.redactor.identity]] if self.redactor else []),
         ).hex()
 
 

@@ -19,7 +19,7 @@ from loom_dagster.spec import Project, load_project
 if TYPE_CHECKING:
     from loom_dagster.assembly.plan import Materials
     from loom_dagster.assembly.triggers import Triggers
-    from loom_dagster.ledger import AnswerLog, Ledger
+    from loom_dagster.ledger import AnswerLog, Ledger, Upkeep
     from loom_dagster.partitions import Partitioning
     from loom_dagster.prompts import TextFile
     from loom_dagster.release import Releases
@@ -98,6 +98,13 @@ class State:
 
         self._make_state()
         return AnswerLog(self.settings.state_dir / "answers.sqlite")
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """The answer store, as something that is looked after."""
+        from loom_dagster.ledger import Upkeep
+
+        return Upkeep(self.settings.state_dir / "answers.sqlite")
 
     @contextlib.contextmanager
     def materials(self) -> Iterator[Materials]:

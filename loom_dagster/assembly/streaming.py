@@ -133,6 +133,7 @@ class _Work:
             key=spec.extract.key,
             batch_size=spec.transform.batch_size,
             scratch=self._scratch,
+            redactor=self._ready.redactor,
         )
         materials = replace(self._materials, batches=source.batches, source_schema=source.schema)
         plan = replace(make_plan(self._ready, materials), whole=False)
@@ -182,17 +183,21 @@ def _reader(ready: Prepared, materials: Materials) -> MessageReader:
         key=spec.extract.key,
         wanted=frozenset() if prompt is None else prompt.columns,
         taken=outputs,
-        known=_known(materials, spec.name, outputs),
+        known=_known(materials, spec.name, outputs, {path.partition(".")[0] for path in spec.extract.redact}),
     )
 
 
-def _known(materials: Materials, name: str, outputs: Collection[str]) -> pa.Schema | None:
+def _known(
+    materials: Materials, name: str, outputs: Collection[str], redacted: Collection[str]
+) -> pa.Schema | None:
     """The source's columns as the last batch left them."""
     snapshot = materials.releases.latest(name)
     if snapshot is None or not snapshot.transformed.exists():
         return None
     written = pq.read_schema(snapshot.transformed)
-    return pa.schema([f for f in written if not f.name.startswith("_loom_") and f.name not in outputs])
+    kept = [f for f in written if not f.name.startswith("_loom_") and f.name not in outputs]
+    # what is redacted was written as a text; what it is in the messages, they tell
+    return pa.schema([f.with_type(pa.null()) if f.name in redacted else f for f in kept])
 
 
 def _note(listen: Listener, pipeline: str, text: str) -> None:

@@ -16,6 +16,7 @@ from loom_dagster.cli.options import AsJson, ProjectDir, open_loom
 from loom_dagster.cli.output import emit
 from loom_dagster.cli.release import said, who
 from loom_dagster.cli.terminal import Terminal
+from loom_dagster.cli.times import duration
 from loom_dagster.errors import LoomError, Misconfigured
 
 if TYPE_CHECKING:
@@ -120,10 +121,16 @@ def mute(
 
 
 @app.command()
-def unmute(name: Pipeline, check: Check = "", project: ProjectDir = None, as_json: AsJson = False) -> int:
+def unmute(
+    name: Pipeline,
+    check: Check = "",
+    why: Annotated[str, typer.Option(metavar="TEXT", help="The reason; it is kept.")] = "",
+    project: ProjectDir = None,
+    as_json: AsJson = False,
+) -> int:
     """End a silence."""
     loom = open_loom(project)
-    was = loom.ledger.outbox.unmute(name, check)
+    was = loom.ledger.outbox.unmute(name, check, who=who(), why=why.strip())
     if not was:
         loom.watermark(name)
     words = f"{name} is heard again" if was else f"{name}{f' {check}' if check else ''} was not muted"
@@ -196,14 +203,7 @@ def _one(loom: Loom, beginning: str) -> AlertRow:
 
 
 def _duration(text: str) -> timedelta:
-    from pydantic import TypeAdapter, ValidationError
-
-    from loom_dagster.spec.blocks import Duration
-
-    try:
-        found: timedelta = TypeAdapter(Duration).validate_python(text)
-    except ValidationError as error:
-        raise Misconfigured(f"`{text}` is not a duration", fix="a number and a unit: 30m, 2h, 1d") from error
+    found = duration(text)
     if not timedelta(0) < found <= _LONGEST:
         raise Misconfigured(f"--for {text} is no silence", fix="from a second to ten years: 30m, 2h, 1d")
     return found

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from loom_dagster.records import dollars
+from loom_dagster.records import dollars, seconds, share
 
-__all__ = ["counted", "dollars", "moment", "release_name", "seconds", "share", "without_login"]
-
-_MINUTE, _HOUR = 60.0, 3600.0
+__all__ = ["byte_size", "counted", "dollars", "moment", "release_name", "seconds", "share", "without_login"]
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -16,27 +14,15 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def seconds(value: float | None) -> str:
-    """``1.2s``, ``3m 05s``, ``2h 10m``; ``-`` when it is not known."""
-    if value is None:
-        return "-"
-    if value < 1:
-        return f"{value * 1000:.0f}ms"
-    if value < 2 * _MINUTE:
-        return f"{value:.1f}s"
-    if value < 2 * _HOUR:
-        return f"{int(value // _MINUTE)}m {int(value % _MINUTE):02d}s"
-    return f"{int(value // _HOUR)}h {int(value % _HOUR // _MINUTE):02d}m"
-
-
-def share(part: float, whole: float) -> str:
-    """``98.5%``. Never rounded up to 100% or down to 0% when it is not."""
-    if whole <= 0:
-        return "-"
-    percent = 100 * part / whole
-    if 0 < part < whole:
-        percent = min(max(percent, 0.1), 99.9)
-    return f"{percent:.1f}%" if 0 < part < whole else f"{percent:.0f}%"
+def byte_size(number: int) -> str:
+    """``812 bytes``, ``4.2 MB``."""
+    if number < 1000:
+        return counted(number, "byte")
+    size, units = number / 1000, ["kB", "MB", "GB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:,.1f} {units[0]}"
 
 
 def moment(value: datetime | str | None) -> str:

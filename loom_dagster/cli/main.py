@@ -17,18 +17,25 @@ import typer
 
 from loom_dagster.cli import (
     alerts,
+    answers,
+    audit,
     cost,
     exits,
+    history,
     init,
     listing,
     load,
+    metrics,
     prompts,
     quarantine,
     release,
+    report,
     run,
     schema,
     state,
+    status,
     stream,
+    tests,
     ui,
     validate,
     version,
@@ -59,7 +66,12 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("stream")(stream.stream)
+app.command("status")(status.status)
+app.command("history")(history.history)
+app.command("metrics")(metrics.metrics)
+app.command("report")(report.report)
 app.command("validate")(validate.validate)
+app.command("test")(tests.run_tests)
 app.command("list")(listing.list_pipelines)
 app.command("cost")(cost.cost)
 app.command("init")(init.init)
@@ -69,6 +81,8 @@ app.command("release")(release.release)
 app.command("load")(load.load)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(state.app, name="state")
+app.add_typer(answers.app, name="answers")
+app.command("audit")(audit.audit)
 app.add_typer(prompts.app, name="prompts")
 app.command("schema")(schema.schema)
 app.command("version")(version.version)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +13,7 @@ from loom_dagster.cli.output import emit
 from loom_dagster.cli.partitions import OneKey, check_key
 from loom_dagster.cli.terminal import Terminal
 from loom_dagster.errors import LoomError, Misconfigured
+from loom_dagster.settings import whoami
 
 if TYPE_CHECKING:
     from loom_dagster.assembly import Loom
@@ -106,7 +105,4 @@ def said(why: str) -> str:
 
 def who() -> str:
     """The person at the keyboard, as far as the machine knows."""
-    try:
-        return os.environ.get("LOOM_USER") or getpass.getuser()
-    except (OSError, KeyError):
-        return f"uid {os.getuid()}"
+    return whoami()

@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(help="The pipeline.")]
+Why = Annotated[str, typer.Option(metavar="TEXT", help="The reason; it is kept (`loom audit`).")]
 
 
 @app.command()
@@ -52,6 +53,7 @@ def show(name: Name, project: ProjectDir = None, as_json: AsJson = False) -> int
 def set_(
     name: Name,
     value: Annotated[str, typer.Argument(help="A time, a day, a number or a text, like the cursor's.")],
+    why: Why = "",
     project: ProjectDir = None,
     as_json: AsJson = False,
 ) -> int:
@@ -67,7 +69,7 @@ def set_(
     known = loom.watermark(name)
     as_text = known is not None and isinstance(known.watermark.cursor, str)
     cursor = value if as_text else typed(value)
-    loom.ledger.watermarks.set(name, Watermark(cursor=cursor), who=who())
+    loom.ledger.watermarks.set(name, Watermark(cursor=cursor), who=who(), why=why.strip())
     if as_json:
         emit({"pipeline": name, "watermark": Watermark(cursor=cursor).as_dict()})
     else:
@@ -77,9 +79,9 @@ def set_(
 
 
 @app.command()
-def reset(name: Name, project: ProjectDir = None, as_json: AsJson = False) -> int:
+def reset(name: Name, why: Why = "", project: ProjectDir = None, as_json: AsJson = False) -> int:
     """Forget the watermark: the next run reads everything."""
-    was = _incremental(project, name).ledger.watermarks.reset(name)
+    was = _incremental(project, name).ledger.watermarks.reset(name, who=who(), why=why.strip())
     if as_json:
         emit({"pipeline": name, "reset": was})
     else:

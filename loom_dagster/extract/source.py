@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from loom_dagster.connectors.plain import plain_rows
 from loom_dagster.errors import Misconfigured, Problem, Transient
 from loom_dagster.extract.batching import rebatched
 from loom_dagster.extract.identity import Identities
+from loom_dagster.extract.redaction import RedactedRows, Redactor, discreetly
 from loom_dagster.records import Batch, Quarantined, Record
 from loom_dagster.spec.documents import document_key
 from loom_dagster.spec.models import Extract
@@ -43,7 +45,10 @@ class Source:
         batch_size: int,
         scratch: Path,
         cursor: str | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
+        if extract.redact:
+            rows = RedactedRows(rows, extract.redact, _needed(redactor))
         self.uri = rows.uri
         self._rows, self._cursor = rows, cursor
         self._highest: Cursor = None
@@ -115,6 +120,7 @@ def open_source(
     values: Mapping[str, Cursor] | None = None,
     window: Window | None = None,
     known: Mapping[str, Sequence[str]] | None = None,
+    redactor: Redactor | None = None,
 ) -> Source:
     """The source at ``place``, looked at as a whole: columns, key.
 
@@ -125,7 +131,8 @@ def open_source(
     """
     batch_size = min(batch_size, _LARGEST_BATCH)
     wanted = Wanted(extract=extract, values=values or {}, window=window, rows=batch_size, known=known or {})
-    rows = source_at(place).open(place, wanted)
+    opened = functools.partial(source_at(place).open, place, wanted)
+    rows = discreetly(opened) if extract.redact else opened()
     _check_names(rows.schema, place.uri, from_pipeline)
     key = extract.key or document_key(rows.schema.names)
     cursor = extract.incremental.cursor if extract.incremental else None
@@ -142,6 +149,7 @@ def open_source(
         batch_size=batch_size,
         scratch=scratch,
         cursor=cursor if rows.schema.names else None,
+        redactor=redactor,
     )
 
 
@@ -152,12 +160,22 @@ def check_source(
 
     ``where("source")`` says which line names it. With ``connections`` other machines are asked, too.
     """
+    check = functools.partial(source_at(place).check, place, extract, reach=connections)
     try:
-        source_at(place).check(place, extract, reach=connections)
+        if extract.redact:
+            discreetly(check)
+        else:
+            check()
     except (Misconfigured, Transient) as error:
         what = f"{error.what}: {error.why}" if error.why else error.what
         return (Problem(what=what, fix=error.fix, where=where("source")),)
     return ()
+
+
+def _needed(redactor: Redactor | None) -> Redactor:
+    if redactor is None:
+        raise Misconfigured("`extract.redact` needs a key, and there is none", kind="redaction")
+    return redactor
 
 
 def _check_names(schema: pa.Schema, uri: str, from_pipeline: bool) -> None:

@@ -22,28 +22,38 @@ from loom_dagster.ledger.rows import (
     BudgetUse,
     IndexRow,
     PastRun,
+    PipelineTotals,
     QuarantineEntry,
     RunHandle,
+    RunNumbers,
     RunRow,
+    SnapshotPlace,
     SnapshotRow,
+    Standing,
     VersionRow,
     WatermarkRow,
 )
 
 if TYPE_CHECKING:
     from loom_dagster.ledger.answers import AnswerLog
+    from loom_dagster.ledger.audit import Audit, AuditRow, Deed, Tampering
     from loom_dagster.ledger.deliveries import Claim, Deliveries
     from loom_dagster.ledger.ledger import Ledger
     from loom_dagster.ledger.outbox import Outbox
     from loom_dagster.ledger.spend_log import SpendLog
+    from loom_dagster.ledger.upkeep import AnswerGroup, Selection, Upkeep
 
 __all__ = [
     "AlertRow",
+    "AnswerGroup",
     "AnswerLog",
+    "Audit",
+    "AuditRow",
     "BudgetUse",
     "Budgets",
     "ChannelRow",
     "Claim",
+    "Deed",
     "Deliveries",
     "Delivery",
     "Fault",
@@ -53,23 +63,37 @@ __all__ = [
     "MuteRow",
     "Outbox",
     "PastRun",
+    "PipelineTotals",
     "QuarantineEntry",
     "RunHandle",
+    "RunNumbers",
     "RunRow",
+    "Selection",
+    "SnapshotPlace",
     "SnapshotRow",
     "SpendLog",
+    "Standing",
+    "Tampering",
+    "Upkeep",
     "VersionRow",
     "WatermarkRow",
     "ledger_address",
 ]
 
 _LATE = {
+    "AnswerGroup": "upkeep",
     "AnswerLog": "answers",
+    "Audit": "audit",
+    "AuditRow": "audit",
     "Claim": "deliveries",
+    "Deed": "audit",
     "Deliveries": "deliveries",
     "Ledger": "ledger",
     "Outbox": "outbox",
+    "Selection": "upkeep",
     "SpendLog": "spend_log",
+    "Tampering": "audit",
+    "Upkeep": "upkeep",
 }
 
 

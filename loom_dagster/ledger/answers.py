@@ -157,6 +157,8 @@ class AnswerLog:
                     where=str(self.path),
                     fix="upgrade loom-dagster, or move the file away",
                 )
+            if found < _VERSION:  # so that the file can shrink in steps; before anything is in it
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA cache_size = -4096")

@@ -13,7 +13,7 @@ from loom_dagster.ledger.process import Process, is_gone, this_process
 from loom_dagster.ledger.rows import RunHandle
 from loom_dagster.ledger.tables import leases
 
-__all__ = ["beat", "check", "give_back", "is_taken", "refuse_if_taken", "take"]
+__all__ = ["alive", "beat", "check", "give_back", "is_taken", "refuse_if_taken", "take"]
 
 _LIFE = timedelta(seconds=60)
 
@@ -37,9 +37,20 @@ def is_taken(connection: Connection, pipeline: str, partition: str, now: datetim
     return _alive(connection, pipeline, partition, now) is not None
 
 
+def alive(connection: Connection, now: datetime) -> list[tuple[str, str]]:
+    """The slots in which a run is alive."""
+    return [
+        (row.pipeline, row.partition) for row in connection.execute(select(leases)) if not _over(row, now)
+    ]
+
+
+def _over(row: Row[Any], now: datetime) -> bool:
+    return is_gone(_owner(row), silent=now - row.beat_at > _LIFE)
+
+
 def _alive(connection: Connection, pipeline: str, partition: str, now: datetime) -> Row[Any] | None:
     row = connection.execute(select(leases).where(*_slot(pipeline, partition))).one_or_none()
-    return None if row is None or is_gone(_owner(row), silent=now - row.beat_at > _LIFE) else row
+    return None if row is None or _over(row, now) else row
 
 
 def take(connection: Connection, pipeline: str, partition: str, run_id: str, now: datetime) -> str:

@@ -7,19 +7,14 @@ is ever given to it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import Connection
 
-from loom_dagster.clock import Clock, SystemClock
 from loom_dagster.ledger import alerts, leases, quarantine, runs, snapshots
 from loom_dagster.ledger.alert_rows import Findings
-from loom_dagster.ledger.books import Books
-from loom_dagster.ledger.database import Database, repeatable
-from loom_dagster.ledger.migrations import migrate
-from loom_dagster.ledger.outbox import Outbox
-from loom_dagster.ledger.past_runs import PastRuns
+from loom_dagster.ledger.database import repeatable
+from loom_dagster.ledger.registers import Registers
 from loom_dagster.ledger.rows import (
     Budgets,
     IndexRow,
@@ -32,39 +27,17 @@ from loom_dagster.ledger.rows import (
 from loom_dagster.ledger.shares import LimitShares
 from loom_dagster.ledger.spend import Stored
 from loom_dagster.ledger.spend_log import SpendLog
-from loom_dagster.ledger.takings import Takings
-from loom_dagster.ledger.watermarks import Watermarks, advance
+from loom_dagster.ledger.watermarks import advance
 
 __all__ = ["Ledger"]
 
 
-class Ledger:
+class Ledger(Registers):
     """May be used from several threads and by several processes at once.
 
     Every method is one transaction, and raises Misconfigured (kind ``ledger``) when the database cannot be used: a
     server that was there is waited for, half a minute, and nothing is written twice.
     """
-
-    def __init__(self, where: Path | str, *, clock: Clock | None = None) -> None:
-        """``where``: a path, ``sqlite:///PATH`` or ``postgresql://USER:PASSWORD@HOST/DATABASE?schema=NAME``; the
-        tables are made, or brought up to date, when needed."""
-        self._clock = clock or SystemClock()
-        self._database = Database(where)
-        self.watermarks = Watermarks(self._database, self._clock)
-        self.takings = Takings(self._database, self._clock)
-        migrate(self._database, self._clock)
-        self.outbox = Outbox(self._database, self._clock)
-        self.past_runs = PastRuns(self._database)
-        self.books = Books(self._database, self._clock)
-
-    def close(self) -> None:
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
 
     # --- runs
 
@@ -286,7 +259,9 @@ class Ledger:
         """Close the open entries of ``ids`` by a human's word; gives how many there were."""
         ids, now = repeatable(ids), self._clock.now()
         return self._database.write(
-            lambda c: quarantine.resolve(c, pipeline, partition, ids, resolution=resolution, who=who, now=now)
+            lambda c: quarantine.resolve_by_hand(
+                c, pipeline, partition, ids, resolution=resolution, who=who, now=now
+            )
         )
 
     def samples(self, pipeline: str, partition: str, ids: Sequence[str] | None = None) -> dict[str, int]:

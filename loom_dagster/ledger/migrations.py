@@ -1,12 +1,14 @@
 """How the ledger's tables came about: a numbered list that runs by itself.
 
 A step that was released is never edited; a change is a new step at the end. The SQL is the
-subset that SQLite and Postgres share.
+subset that SQLite and Postgres share; what is ``Only`` for one of them says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import Connection, func, insert, inspect, select
 
@@ -17,7 +19,16 @@ from loom_dagster.ledger.tables import schema_version
 
 __all__ = ["MIGRATIONS", "Step", "migrate"]
 
-Step = tuple[str, ...]
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """A statement for one of the two databases."""
+
+    dialect: Literal["sqlite", "postgresql"]
+    sql: str
+
+
+Step = tuple[str | Only, ...]
 
 _RUNS: Step = (
     """CREATE TABLE runs (
@@ -131,6 +142,44 @@ _BOOKS: Step = (
     "CREATE INDEX spend_of_day ON spend (day, pipeline)",
 )
 
+_TEXTS: Step = (  # what prompts, contexts and recipes of past runs said
+    """CREATE TABLE texts (
+        hash VARCHAR NOT NULL PRIMARY KEY, kind VARCHAR NOT NULL, name VARCHAR NOT NULL, version VARCHAR NOT NULL,
+        text VARCHAR NOT NULL)""",
+)
+
+_AUDIT: Step = (  # what the database itself refuses: to change or to delete what somebody did
+    """CREATE TABLE audit (
+        number INTEGER NOT NULL PRIMARY KEY, at VARCHAR NOT NULL, who VARCHAR NOT NULL, action VARCHAR NOT NULL,
+        pipeline VARCHAR NOT NULL, partition VARCHAR NOT NULL, subject VARCHAR NOT NULL, why VARCHAR NOT NULL,
+        detail VARCHAR NOT NULL, previous VARCHAR NOT NULL, hash VARCHAR NOT NULL)""",
+    "CREATE INDEX audit_of_pipeline ON audit (pipeline, number)",
+    *(
+        Only(
+            "sqlite",
+            f"CREATE TRIGGER audit_no_{what.lower()} BEFORE {what} ON audit"
+            " BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END",
+        )
+        for what in ("UPDATE", "DELETE")
+    ),
+    Only(  # INSERT OR REPLACE deletes without the trigger of a DELETE
+        "sqlite",
+        "CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit"
+        " WHEN EXISTS (SELECT 1 FROM audit WHERE number = NEW.number)"
+        " BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END",
+    ),
+    Only(
+        "postgresql",
+        "CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'the audit is append-only'; END $$",
+    ),
+    Only(
+        "postgresql",
+        "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON audit"
+        " FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only()",
+    ),
+)
+
 MIGRATIONS: tuple[Step, ...] = (
     _RUNS,
     _SNAPSHOTS,
@@ -141,6 +190,8 @@ MIGRATIONS: tuple[Step, ...] = (
     _ALERTS,
     _TAKEN,
     _BOOKS,
+    _TEXTS,
+    _AUDIT,
 )
 
 
@@ -158,12 +209,15 @@ def migrate(database: Database, clock: Clock, steps: Sequence[Step] = MIGRATIONS
         schema_version.create(connection, checkfirst=True)
         for number in range(_check(database, _version(connection), steps) + 1, len(steps) + 1):
             for statement in steps[number - 1]:
-                connection.exec_driver_sql(_spelled(statement, connection))
+                if (sql := _spelled(statement, connection)) is not None:
+                    connection.exec_driver_sql(sql)
             connection.execute(insert(schema_version).values(version=number, applied_at=clock.now()))
 
 
-def _spelled(statement: str, connection: Connection) -> str:
-    """Texts sort by their bytes everywhere, whatever the language of a server."""
+def _spelled(statement: str | Only, connection: Connection) -> str | None:
+    """Texts sort by their bytes everywhere, whatever the language of a server. None: not for this database."""
+    if isinstance(statement, Only):
+        return statement.sql if statement.dialect == connection.dialect.name else None
     by_bytes = 'VARCHAR COLLATE "C"' if connection.dialect.name == "postgresql" else "VARCHAR"
     return statement.replace("VARCHAR", by_bytes)
 

@@ -12,6 +12,7 @@ from loom_dagster.clock import Clock
 from loom_dagster.ledger import alerts
 from loom_dagster.ledger.alert_rows import AlertRow, Delivery, Findings, MuteRow
 from loom_dagster.ledger.alert_tables import alert_channels, alert_deliveries, alert_feeds
+from loom_dagster.ledger.audit import Deed, keep
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.deliveries import Deliveries
 
@@ -92,17 +93,44 @@ class Outbox:
 
     def acknowledge(self, alert_id: str, *, who: str, why: str) -> None:
         now = self._clock.now()
-        self._database.write(lambda c: alerts.acknowledge(c, alert_id, who=who, why=why, now=now))
+
+        def work(connection: Connection) -> None:
+            alerts.acknowledge(connection, alert_id, who=who, why=why, now=now)
+            for row in alerts.find(connection, alert_id):
+                of = {"pipeline": row.pipeline, "partition": row.partition}
+                detail = {"check": row.check_name}
+                deed = Deed(action="alert_ack", who=who, why=why, subject=alert_id, detail=detail, **of)
+                keep(connection, deed, now)
+
+        self._database.write(work)
 
     def mute(self, pipeline: str, check: str, *, until: datetime, why: str, who: str) -> None:
         """What goes wrong until then is recorded, and not delivered."""
         row = MuteRow(
             pipeline=pipeline, check_name=check, until=until, why=why, who=who, muted_at=self._clock.now()
         )
-        self._database.write(lambda c: alerts.mute(c, row))
+        until_when = {"until": until.isoformat()}
+        deed = Deed(
+            action="alert_mute", who=who, why=why, pipeline=pipeline, subject=check, detail=until_when
+        )
 
-    def unmute(self, pipeline: str, check: str) -> bool:
-        return self._database.write(lambda c: alerts.unmute(c, pipeline, check))
+        def work(connection: Connection) -> None:
+            alerts.mute(connection, row)
+            keep(connection, deed, row.muted_at)
+
+        self._database.write(work)
+
+    def unmute(self, pipeline: str, check: str, *, who: str, why: str = "") -> bool:
+        now = self._clock.now()
+        deed = Deed(action="alert_unmute", who=who, why=why, pipeline=pipeline, subject=check)
+
+        def work(connection: Connection) -> bool:
+            was = alerts.unmute(connection, pipeline, check)
+            if was:
+                keep(connection, deed, now)
+            return was
+
+        return self._database.write(work)
 
     def mutes(self) -> Sequence[MuteRow]:
         now = self._clock.now()

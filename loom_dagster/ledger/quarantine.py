@@ -5,16 +5,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, select, update
 
+from loom_dagster.ledger.audit import Deed, keep, some
 from loom_dagster.ledger.rows import IndexRow, QuarantineEntry
 from loom_dagster.ledger.tables import quarantine
 
-__all__ = ["any_open", "close_older", "entries", "index", "open_runs", "resolve", "settle_loads"]
+__all__ = [
+    "any_open",
+    "close_older",
+    "entries",
+    "index",
+    "open_runs",
+    "resolve",
+    "resolve_by_hand",
+    "settle_loads",
+]
 
 _T = TypeVar("_T")
 
@@ -78,6 +89,26 @@ def resolve(
         connection.execute(close.where(*still_open, quarantine.c.record_id.in_(piece))).rowcount
         for piece in _slices(wanted, _SLICE)
     )
+
+
+def resolve_by_hand(
+    connection: Connection,
+    pipeline: str,
+    partition: str | None,
+    ids: Iterable[str],
+    *,
+    resolution: str,
+    who: str,
+    now: datetime,
+) -> int:
+    """``resolve``, by a person's word, which is kept."""
+    asked = list(ids)
+    number = resolve(connection, pipeline, partition, asked, resolution=resolution, who=who, now=now)
+    if number:
+        detail = {"resolved": number, **some(asked)}
+        deed = Deed(action="resolve", who=who, why=resolution, pipeline=pipeline, detail=detail)
+        keep(connection, replace(deed, partition=partition or ""), now)
+    return number
 
 
 def close_older(connection: Connection, pipeline: str, partition: str, run_id: str, now: datetime) -> None:

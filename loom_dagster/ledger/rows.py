@@ -14,10 +14,14 @@ __all__ = [
     "Budgets",
     "IndexRow",
     "PastRun",
+    "PipelineTotals",
     "QuarantineEntry",
     "RunHandle",
+    "RunNumbers",
     "RunRow",
+    "SnapshotPlace",
     "SnapshotRow",
+    "Standing",
     "VersionRow",
     "WatermarkRow",
 ]
@@ -103,13 +107,70 @@ class PastRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunNumbers:
+    """A run without its outcome. ``pass_rate`` and release are those of its snapshot, None without one. ``scores``: of
+    each evaluator its name, type, threshold, passed, failed, errors, mean, std."""
+
+    run_id: str
+    pipeline: str
+    partition: str
+    version: str | None
+    status: str
+    started_at: datetime
+    finished_at: datetime | None
+    pass_rate: float | None = None
+    released_at: datetime | None = None
+    released_by: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    scores: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What waits for people and what was spent, by pipeline. ``quarantined`` and ``alerts``: how many are open;
+    ``held``: the partitions whose newest batch is held; ``running``: (pipeline, partition) of runs that are alive;
+    ``today`` and ``month`` (UTC) in USD."""
+
+    quarantined: Mapping[str, int]
+    alerts: Mapping[str, int]
+    held: Mapping[str, Sequence[str]]
+    running: frozenset[tuple[str, str]]
+    today: Mapping[str, float]
+    month: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineTotals:
+    """Of a pipeline since its first run. ``runs`` by status and ``sums`` by metric are of runs that have ended, so they
+    never go down; ``spent`` and ``unconfirmed`` in USD of all; ``released_at``: when the last run ended whose batch is released."""
+
+    pipeline: str
+    runs: Mapping[str, int]
+    sums: Mapping[str, float]
+    spent: float
+    unconfirmed: float
+    released_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VersionRow:
-    """A version of something that determines answers. ``kind``: prompt, context, model, pipeline."""
+    """A version of something that determines answers. ``kind``: prompt, context, model, recipe. ``text``, whose SHA-256
+    ``hash`` then is, is kept by it."""
 
     kind: str
     name: str
     version: str
     hash: str
+    text: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotPlace:
+    """Where a run's snapshot is: which partition, which folder in it."""
+
+    run_id: str
+    partition: str
+    folder: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from loom_dagster.ledger.kept import keep_texts
 from loom_dagster.ledger.rows import RunRow, VersionRow
 from loom_dagster.ledger.tables import evaluations, run_metrics, runs, versions
 from loom_dagster.records import digest
@@ -116,6 +117,8 @@ def finish(
         connection.execute(insert(run_metrics), rows)
     if scored := [{**score, "run_id": run_id} for score in scores]:
         connection.execute(insert(evaluations), scored)
+    seen = list(seen)
+    keep_texts(connection, seen)
     for version in seen:
         place = versions.c
         known = select(place.kind).where(

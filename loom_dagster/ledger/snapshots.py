@@ -9,6 +9,8 @@ from sqlalchemy import ColumnElement, Connection, insert, select, update
 from loom_dagster.errors import Misconfigured
 from loom_dagster.ledger.alert_rows import Findings
 from loom_dagster.ledger.alerts import tell_of_run
+from loom_dagster.ledger.audit import Deed
+from loom_dagster.ledger.audit import keep as note
 from loom_dagster.ledger.leases import refuse_if_taken
 from loom_dagster.ledger.rows import SnapshotRow
 from loom_dagster.ledger.runs import OPEN
@@ -78,6 +80,20 @@ def release(
         update(runs).where(runs.c.run_id == held.run_id, runs.c.status.in_(OPEN)).values(status="held")
     )
     held_by = [m["name"] for m in held.outcome.get("monitors", ()) if m["blocking"] and not m["passed"]]
+    deed = Deed(
+        action="release",
+        who=who,
+        why=why,
+        pipeline=pipeline,
+        partition=partition,
+        subject=held.run_id,
+        detail={
+            "verdict": held.verdict_reason,
+            "counts": dict(held.counts),
+            "data_version": held.data_version,
+        },
+    )
+    note(connection, deed, now)
     over, said = Findings(passed=["quality_gate", "run_deferred", *held_by]), f"released by {who}: {why}"
     tell_of_run(connection, held.run_id, over, recovered=said, now=now)
     return _rows(connection, snapshots.c.run_id == held.run_id)[0]

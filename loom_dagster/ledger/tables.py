@@ -27,6 +27,7 @@ __all__ = [
     "schema_version",
     "snapshots",
     "spend",
+    "texts",
     "versions",
     "watermarks",
 ]
@@ -132,6 +133,16 @@ versions = Table(
     Column("version", String, primary_key=True),
     Column("hash", String, primary_key=True),
     Column("first_run_id", String, nullable=False),
+)
+
+texts = Table(
+    "texts",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("text", String, nullable=False),
 )
 
 snapshots = Table(

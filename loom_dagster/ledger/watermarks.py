@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured
+from loom_dagster.ledger.audit import Deed, keep
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.leases import refuse_if_taken
 from loom_dagster.ledger.rows import SnapshotRow, WatermarkRow
@@ -33,25 +35,37 @@ class Watermarks:
         watermark: Watermark,
         *,
         who: str,
+        why: str = "",
         partition: str = "",
         at: datetime | None = None,
     ) -> None:
-        """By a person's word. Raises Misconfigured (kind ``lease``) while a run is going on."""
+        """By a person's word, which is kept, unless it is how far a table is brought up to date (``~...``). Raises Misconfigured (kind ``lease``) while a run is going on."""
         now = self._clock.now()
 
         def work(connection: Connection) -> None:
             refuse_if_taken(connection, pipeline, partition, now)
+            if not partition.startswith("~"):
+                deed = Deed(action="state_set", who=who, why=why, pipeline=pipeline, partition=partition)
+                was = _read(connection, pipeline, partition, broken_is_none=True)
+                change = {"from": _shown(was and was.watermark), "to": _shown(watermark)}
+                keep(connection, replace(deed, detail=change), now)
             _write(connection, pipeline, partition, watermark, by=who, now=at or now)
 
         self._database.write(work)
 
-    def reset(self, pipeline: str, partition: str = "") -> bool:
+    def reset(self, pipeline: str, partition: str = "", *, who: str, why: str = "") -> bool:
         """The next run reads everything; whether there was a watermark. Raises like ``set``."""
         now = self._clock.now()
 
         def work(connection: Connection) -> bool:
             refuse_if_taken(connection, pipeline, partition, now)
-            return bool(connection.execute(delete(watermarks).where(*_slot(pipeline, partition))).rowcount)
+            known = _read(connection, pipeline, partition, broken_is_none=True)
+            was = bool(connection.execute(delete(watermarks).where(*_slot(pipeline, partition))).rowcount)
+            if was:
+                detail = {"from": _shown(known and known.watermark)}
+                deed = Deed(action="state_reset", who=who, why=why, pipeline=pipeline, partition=partition)
+                keep(connection, replace(deed, detail=detail), now)
+            return was
 
         return self._database.write(work)
 
@@ -68,13 +82,17 @@ def advance(connection: Connection, row: SnapshotRow, now: datetime) -> None:
     _write(connection, row.pipeline, row.partition, reached, by=row.run_id, now=now)
 
 
-def _read(connection: Connection, pipeline: str, partition: str) -> WatermarkRow | None:
+def _read(
+    connection: Connection, pipeline: str, partition: str, *, broken_is_none: bool = False
+) -> WatermarkRow | None:
     row = connection.execute(select(watermarks).where(*_slot(pipeline, partition))).one_or_none()
     if row is None:
         return None
     try:
         known = Watermark.from_dict(row.watermark)
     except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+        if broken_is_none:
+            return None
         raise Misconfigured(
             f"the watermark of {pipeline} cannot be read",
             why=f"{type(error).__name__}: {error}",
@@ -91,6 +109,13 @@ def _write(
     done = connection.execute(update(watermarks).where(*_slot(pipeline, partition)).values(values))
     if not done.rowcount:
         connection.execute(insert(watermarks).values(pipeline=pipeline, partition=partition, **values))
+
+
+def _shown(watermark: Watermark | None) -> dict[str, object] | None:
+    """For the audit: of files their number only."""
+    if watermark is None:
+        return None
+    return {"cursor": watermark.cursor, "files": len(watermark.files)}
 
 
 def _slot(pipeline: str, partition: str) -> tuple[ColumnElement[bool], ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from loom_dagster.errors import LoomError, Misconfigured, Permanent, Problem
-from loom_dagster.prompts.contexts import ContextFile, find_contexts
+from loom_dagster.prompts.contexts import ContextFile, find_contexts, parse_context
 from loom_dagster.prompts.limits import Limits
 from loom_dagster.prompts.prompt import Example, Message, Prompt, TextFile
 from loom_dagster.prompts.prompt_file import (
@@ -15,6 +15,7 @@ from loom_dagster.prompts.prompt_file import (
     PromptFile,
     content_digest,
     example_value,
+    parse_prompt,
     read_prompt,
 )
 from loom_dagster.prompts.template import Template, compile_template
@@ -23,7 +24,7 @@ from loom_dagster.prompts.versions import check_lock
 from loom_dagster.settings import Settings
 from loom_dagster.spec import PipelineFile, nearest, refusal, shown_path
 
-__all__ = ["PROMPT_ENDINGS", "compile_prompt", "find_prompt"]
+__all__ = ["PROMPT_ENDINGS", "compile_prompt", "compile_texts", "find_prompt"]
 
 PROMPT_ENDINGS = (".txt", ".md", ".j2", ".jinja", ".jinja2", ".prompt")
 
@@ -59,12 +60,41 @@ def compile_prompt(
         problems += _trials(system, user)
     if any(p.level == "error" for p in problems):
         return None, tuple(problems)
-    prompt = Prompt(
+    prompt = _put_together(source, system, user, contexts, version, examples)
+    return prompt, tuple(problems)
+
+
+def compile_texts(text: str, contexts: Mapping[str, str], *, name: str, version: str) -> Prompt:
+    """A prompt of the past from the texts of its files (``contexts`` by name): it renders as it did then.
+
+    Raises Misconfigured for texts that cannot be compiled any more.
+    """
+    source = parse_prompt(text, name=name, path=Path(name), file=name)
+    system, user = _templates(source)
+    parsed = {n: parse_context(t, name=n, path=Path(n), file=n) for n, t in contexts.items()}
+    for template in (system, user):
+        if template is not None:
+            template.bind({n: context.text for n, context in parsed.items()})
+    examples, problems = _examples(source, user)
+    if problems:
+        raise refusal(problems, "the prompt has problems")
+    return _put_together(source, system, user, parsed, version, examples)
+
+
+def _put_together(
+    source: PromptFile,
+    system: Template | None,
+    user: Template,
+    contexts: Mapping[str, ContextFile],
+    version: str,
+    examples: Sequence[Example],
+) -> Prompt:
+    return Prompt(
         name=source.name,
         version=version,
         digest=source.digest,
         path=source.path,
-        columns=columns,
+        columns=frozenset({*user.columns, *(system.columns if system else ())}),
         contexts={name: contexts[name].version for name in sorted(contexts)},
         context_digest=_context_digest(contexts),
         texts=_texts(source, version, contexts),
@@ -74,13 +104,26 @@ def compile_prompt(
         _user=user,
         _shots=tuple(message for example in examples for message in _messages(example)),
     )
-    return prompt, tuple(problems)
 
 
 def _texts(source: PromptFile, version: str, contexts: Mapping[str, ContextFile]) -> tuple[TextFile, ...]:
-    own = TextFile(kind="prompt", name=source.name, path=source.path, version=version, digest=source.digest)
+    own = TextFile(
+        kind="prompt",
+        name=source.name,
+        path=source.path,
+        version=version,
+        digest=source.digest,
+        text=source.text,
+    )
     return own, *(
-        TextFile(kind="context", name=name, path=found.path, version=found.version, digest=found.digest)
+        TextFile(
+            kind="context",
+            name=name,
+            path=found.path,
+            version=found.version,
+            digest=found.digest,
+            text=found.whole,
+        )
         for name, found in sorted(contexts.items())
     )
 

@@ -12,20 +12,22 @@ from loom_dagster.prompts.prompt_file import content_digest, split_front_matter
 from loom_dagster.settings import Settings
 from loom_dagster.spec import PipelineFile, nearest, read_text, read_yaml, shown_path
 
-__all__ = ["ContextFile", "find_contexts"]
+__all__ = ["ContextFile", "find_contexts", "parse_context"]
 
 _ENDINGS = (".md", ".txt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextFile:
-    """One context. ``version`` is that of its front matter, else 12 hex digits of its ``digest``."""
+    """One context: its ``text`` without the front matter, and ``whole`` with it. ``version`` is that of its front matter,
+    else 12 hex digits of its ``digest``."""
 
     name: str
     version: str
     digest: str
     path: Path
     text: str = field(repr=False)
+    whole: str = field(repr=False)
 
 
 def find_contexts(
@@ -46,7 +48,8 @@ def find_contexts(
             problems.append(Problem(what=what, where=where, fix=fix))
             continue
         try:
-            found[name] = _read(name, path, settings.root)
+            text = read_text(path, settings.root)
+            found[name] = parse_context(text, name=name, path=path, file=shown_path(path, settings.root))
         except Misconfigured as error:
             problems += error.problems or [Problem(what=error.what, where=error.where, fix=error.fix)]
     for index, (name, path) in enumerate(listed.items()):
@@ -97,9 +100,8 @@ def _stems(folder: Path) -> list[str]:
     return [path.stem for path in _files(folder)]
 
 
-def _read(name: str, path: Path, root: Path) -> ContextFile:
-    text = read_text(path, root)
-    file = shown_path(path, root)
+def parse_context(text: str, *, name: str, path: Path, file: str) -> ContextFile:
+    """The context in ``text``; ``file`` is how messages call it. Raises Misconfigured for its front matter."""
     front, body, _ = split_front_matter(text, file)
     digest = content_digest(text)
     version = None
@@ -114,4 +116,5 @@ def _read(name: str, path: Path, root: Path) -> ContextFile:
         digest=digest,
         path=path,
         text=body.removesuffix("\n"),
+        whole=text,
     )

@@ -27,13 +27,14 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextFile:
-    """A file that a pipeline's questions are made of: its prompt, or a context."""
+    """A file that a pipeline's questions are made of: its prompt, or a context. ``digest`` is of its whole ``text``."""
 
     kind: Literal["prompt", "context"]
     name: str
     path: Path
     version: str
     digest: str
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,7 +71,7 @@ class Prompt:
     def nulls(self, columns: Mapping[str, Any]) -> tuple[str, ...]:
         """The columns that are null in this record and render as nothing without the prompt saying so
         (by ``default`` or a condition)."""
-        return tuple(name for name in self._unhandled if columns.get(name) is None)
+        return tuple(name for name in sorted(self.needed) if columns.get(name) is None)
 
     def render(self, columns: Mapping[str, Any]) -> list[Message]:
         """[system?, (user, assistant) of each example, user] for one record.
@@ -85,6 +86,6 @@ class Prompt:
         return messages
 
     @property
-    def _unhandled(self) -> list[str]:
-        handled = self._user.handled | (self._system.handled if self._system else frozenset())
-        return sorted(self.columns - handled)
+    def needed(self) -> frozenset[str]:
+        """The columns without which it cannot be rendered: the prompt does not say what stands in for them."""
+        return self.columns - self._user.handled - (self._system.handled if self._system else frozenset())

@@ -35,6 +35,7 @@ __all__ = [
     "PromptFile",
     "content_digest",
     "example_value",
+    "parse_prompt",
     "read_prompt",
     "split_front_matter",
 ]
@@ -84,7 +85,7 @@ class FrontMatter(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptFile:
-    """A prompt as it lies on disk. ``body`` begins at line ``first_line`` of the file."""
+    """A prompt as it lies on disk: its whole ``text``, of which ``body`` begins at line ``first_line``."""
 
     name: str
     path: Path
@@ -94,6 +95,7 @@ class PromptFile:
     document: Document | None = field(repr=False)
     body: str = field(repr=False)
     first_line: int
+    text: str = field(repr=False)
 
     def where(self, *loc: str | int) -> str:
         """``file:line`` of something in the front matter."""
@@ -135,8 +137,12 @@ def read_prompt(path: Path, root: Path, prompts: Path) -> PromptFile:
 
     Raises Misconfigured with every problem of the front matter.
     """
-    text = read_text(path, root)
-    file = shown_path(path, root)
+    named = shown_path(path.with_suffix(""), prompts if path.is_relative_to(prompts) else root)
+    return parse_prompt(read_text(path, root), name=named, path=path, file=shown_path(path, root))
+
+
+def parse_prompt(text: str, *, name: str, path: Path, file: str) -> PromptFile:
+    """The prompt in ``text``; ``file`` is how messages call it. Raises like ``read_prompt``."""
     front_text, body, first_line = split_front_matter(text, file)
     document, front = None, FrontMatter()
     if front_text is not None and _says_something(front_text):
@@ -145,9 +151,8 @@ def read_prompt(path: Path, root: Path, prompts: Path) -> PromptFile:
     if not body.strip():
         what = "the prompt is empty"
         raise Misconfigured(what, where=file, problems=(Problem(what=what, where=file),))
-    named = shown_path(path.with_suffix(""), prompts if path.is_relative_to(prompts) else root)
     return PromptFile(
-        name=named,
+        name=name,
         path=path,
         file=file,
         digest=content_digest(text),
@@ -155,6 +160,7 @@ def read_prompt(path: Path, root: Path, prompts: Path) -> PromptFile:
         document=document,
         body=body,
         first_line=first_line,
+        text=text,
     )
 
 

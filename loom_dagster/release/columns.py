@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from loom_dagster.errors import Problem
 
 __all__ = [
+    "ANSWERS",
     "DEFERRED",
     "POSITION",
     "PREFIX",
@@ -27,6 +28,7 @@ __all__ = [
 PREFIX = "_loom_"
 RECORD_ID = "_loom_record_id"
 POSITION = "_loom_position"
+ANSWERS = "_loom_answers"  # which answers a record was made of; for lineage, not for destinations
 
 QUARANTINE = pa.schema(
     [
@@ -45,6 +47,7 @@ QUARANTINE = pa.schema(
         ("cost_usd", pa.float64()),
         ("run_id", pa.string()),
         ("resolution", pa.string()),
+        ("answers", pa.string()),
     ]
 )
 DEFERRED = pa.schema([("record_id", pa.string()), ("position", pa.int64()), ("reason", pa.string())])
@@ -68,6 +71,7 @@ def transformed_schema(source: pa.Schema, output: pa.Schema, evaluators: Sequenc
             pa.field("_loom_cost_usd", pa.float64()),
             pa.field("_loom_latency_s", pa.float64()),
             pa.field("_loom_simulated", pa.bool_()),
+            pa.field(ANSWERS, pa.string()),
         ]
     )
 

@@ -101,7 +101,7 @@ def merge_retry(base: Snapshot, retried: Written, directory: Path) -> Written:
         },
     )
     try:
-        old = pq.read_table(base.quarantine)
+        old = _fit(pq.read_table(base.quarantine), QUARANTINE)  # columns have been added since the first ones
         deferred = _deferred(base)
         holes = np.unique([*old.column("position").to_pylist(), *deferred.column("position").to_pylist()])
         at = np.array([places[i] for i in passed_ids.to_pylist()], np.int64)

@@ -109,6 +109,7 @@ class Rows:
             pa.array([_cost(p.answers) for p in passed], pa.float64()),
             pa.array([sum(a.latency for a in p.answers) for p in passed], pa.float64()),
             pa.array([any(a.simulated for a in p.answers) for p in passed], pa.bool_()),
+            pa.array([_answers(p.answers) for p in passed], pa.string()),
             pa.array([_digest(p) for p in passed], pa.binary(32)),
         ]
         schema = self.schemas["transformed"].append(pa.field(DIGEST, pa.binary(32)))
@@ -132,6 +133,7 @@ class Rows:
             pa.array([_cost(q.answers) for q in entries], pa.float64()),
             _repeat(stamp.run_id, len(entries)),
             _texts([q.resolution for q in entries]),
+            pa.array([_answers(q.answers) for q in entries], pa.string()),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=QUARANTINE)
 
@@ -200,6 +202,11 @@ def _cost(answers: Sequence[Answer]) -> float | None:
             return None
         total += answer.cost
     return total
+
+
+def _answers(answers: Sequence[Answer]) -> str:
+    """The beginnings of their keys in the answer store (16 hex digits each), in the order they were had."""
+    return ",".join([a.key[:8].hex() for a in answers])
 
 
 def _digest(passed: Passed) -> bytes:

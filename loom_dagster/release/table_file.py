@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from loom_dagster.records import to_json
+from loom_dagster.release.columns import RECORD_ID
+from loom_dagster.release.row_index import IndexFile
 
 __all__ = ["TableFile", "sync_folder"]
 
@@ -20,7 +22,7 @@ _LONG_TEXT = 500  # characters of a text that a sample shows
 
 
 class TableFile:
-    """Holds at most one row group in memory. ``rows`` counts what was given."""
+    """Holds at most one row group in memory. ``rows`` counts what was given. Beside it comes an index of its records."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path, self.schema, self.rows = path, schema, 0
@@ -29,12 +31,15 @@ class TableFile:
         self._waiting_rows = self._waiting_bytes = 0
         self._head: list[pa.RecordBatch] = []
         self._head_rows = 0
+        self._ids = next(name for name in (RECORD_ID, "record_id") if name in schema.names)
+        self._index = IndexFile(path)
 
     def append(self, batch: pa.RecordBatch) -> None:
         if self._head_rows < _SAMPLE:
             self._head.append(batch.slice(0, _SAMPLE - self._head_rows))
             self._head_rows += self._head[-1].num_rows
         self.rows += batch.num_rows
+        self._index.append(batch.column(self._ids).to_pylist())
         self._waiting.append(batch)
         self._waiting_rows += batch.num_rows
         self._waiting_bytes += batch.nbytes
@@ -45,6 +50,7 @@ class TableFile:
         """Everything is on disk when this returns."""
         self._flush()
         self._writer.close()
+        self._index.finish()
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
 
@@ -52,6 +58,7 @@ class TableFile:
         """Let go of the file, whatever is in it."""
         self._waiting.clear()
         self._writer.close()
+        self._index.abandon()
 
     def sample(self) -> list[dict[str, object]]:
         """The first rows, ready for JSON, with long texts cut."""

@@ -1,1 +1,17 @@
-"""What runs came to, over time, for terminals, pages and those who scrape."""
+"""What runs came to, for people and for Prometheus: pure functions of what is kept of them."""
+
+from loom_dagster.reports.prometheus import exposition
+from loom_dagster.reports.sparkline import sparkline
+from loom_dagster.reports.standing import state_of
+from loom_dagster.reports.trends import EvaluatorTrend, Trend, evaluator_trends, pass_rate_of, run_trends
+
+__all__ = [
+    "EvaluatorTrend",
+    "Trend",
+    "evaluator_trends",
+    "exposition",
+    "pass_rate_of",
+    "run_trends",
+    "sparkline",
+    "state_of",
+]

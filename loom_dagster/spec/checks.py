@@ -14,6 +14,7 @@ from loom_dagster.spec.findings import Finding, nearest
 from loom_dagster.spec.models import Extract, FieldSpec, Pipeline, QualityThreshold, ScoreDegradation
 from loom_dagster.spec.places import is_stream, names_partition, upstream_name
 from loom_dagster.spec.reader import Document
+from loom_dagster.spec.redacting import check_redaction
 from loom_dagster.spec.watching import why_unwatched
 
 __all__ = ["check_spec"]
@@ -31,6 +32,7 @@ def check_spec(spec: Pipeline, document: Document) -> list[Finding]:
         *_incremental(spec, document),
         *_partitions(spec, document),
         *_stream(spec, document),
+        *check_redaction(spec, document),
         *_trigger(spec, document),
         *_references(spec, document),
         *_monitors(spec, document),

@@ -141,6 +141,7 @@ class Extract(Block):
     ``query`` replaces a database's table; its ``{{ execution_date }}`` and ``{{ params.x }}`` are bound values.
     ``partitions`` run it piece by piece. ``columns`` are all that is read, ``limit`` the most rows of it. ``documents`` are files that are a record each,
     known by their path.
+    ``redact``: columns (or ``column.field``) whose values are replaced by a keyed hash before they are kept, shown or sent.
     ``web`` tells how a web API gives its rows page by page."""
 
     source: str = Field(min_length=1)
@@ -150,6 +151,7 @@ class Extract(Block):
     query: Text | None = None
     columns: Names = ()
     limit: Count | None = None
+    redact: Names = ()
     allow_empty: bool = False
     partitions: Annotated[
         Partitions | None,

@@ -70,6 +70,10 @@ class Project:
         """The pipelines whose result ``name`` reads: by ``pipeline://``, or where they load to."""
         return _edges(self.files, self.settings.root)[name]
 
+    def downstream(self, name: str) -> tuple[str, ...]:
+        """The pipelines that read what ``name`` makes."""
+        return tuple(n for n, read in _edges(self.files, self.settings.root).items() if name in read)
+
 
 def load_project(settings: Settings) -> Project:
     """Read every pipeline below the project. Never raises for a bad one."""

@@ -267,7 +267,7 @@ def test_two_runs_at_once_are_one_run_and_a_refusal(project: Project, reviews: R
     with pytest.raises(Misconfigured, match="another run of classify is going on"):
         Loom.open(project.root, {}).run("classify")
     with pytest.raises(Misconfigured, match="another run of classify is going on"):
-        Loom.open(project.root, {}).ledger.watermarks.reset("classify")
+        Loom.open(project.root, {}).ledger.watermarks.reset("classify", who="ada")
     loom.ledger.leave_run(holding)
     loom.ledger.close()
 

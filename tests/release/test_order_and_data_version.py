@@ -48,9 +48,10 @@ def test_tables_keep_the_order_of_the_source(make, data, fates, size):
             fates.count("d"),
             fates.count("x"),
         )
-        assert {p.name for p in (folder / "shuffled").iterdir()} <= {
-            "transformed.parquet", "quarantine.parquet", "quarantine_source.parquet", "deferred.parquet",
+        assert {p.stem for p in (folder / "shuffled").iterdir()} <= {
+            "transformed", "quarantine", "quarantine_source", "deferred",
         }  # fmt: skip
+        assert {p.suffix for p in (folder / "shuffled").iterdir()} == {".parquet", ".idx"}
     finally:
         shutil.rmtree(folder)
 

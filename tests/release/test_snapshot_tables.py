@@ -53,6 +53,7 @@ def test_a_passing_record_keeps_its_source_its_output_and_where_it_came_from(mak
         "_loom_cost_usd": 0.75,
         "_loom_latency_s": 0.75,
         "_loom_simulated": True,
+        "_loom_answers": "6b,6b",
     }
     assert written.columns[:3] == [("id", "int64"), ("text", "string"), ("label", "string")]
     assert list(written.sample) == [row]
@@ -98,6 +99,7 @@ def test_a_quarantined_record_is_kept_whole(make, place):
         "cost_usd": 0.25,
         "run_id": "run-1",
         "resolution": "skipped",
+        "answers": "6b",
     }
     assert (written.quarantined, written.skipped, written.passed) == (1, 1, 0)
     assert written.quarantine_sample[0]["record_id"] == "r3"

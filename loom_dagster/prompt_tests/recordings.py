@@ -1,0 +1,196 @@
+"""Answers kept beside the tests, so that a suite runs where there is no key: recorded, committed, replayed.
+
+One line of JSON an answer, sorted by the case it belongs to. Nothing of the question is in it but its key.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loom_dagster.errors import Misconfigured, Outage
+from loom_dagster.gateway.keys import model_prefix, question_key
+from loom_dagster.gateway.question import Question
+from loom_dagster.records import Answer, Usage
+
+__all__ = ["Recorded", "Recording", "Replayed", "recording_path"]
+
+NOT_RECORDED = "not_recorded"
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """An answer and what it was for: the case (or record) and the purpose, as in ``Origin``."""
+
+    answer: Answer
+    of: str
+    purpose: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Where its line stands among the others."""
+        return self.of, self.purpose, self.answer.key.hex()
+
+    def line(self) -> str:
+        answer, usage = self.answer, self.answer.usage
+        document = {
+            "case": self.of,
+            "for": self.purpose,
+            "key": answer.key.hex(),
+            "model": answer.model,
+            "text": answer.text,
+            "finish": answer.finish,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "cost": answer.cost,
+            "latency": round(answer.latency, 4),
+        }
+        if answer.simulated:
+            document["simulated"] = True
+        return json.dumps(document, ensure_ascii=True)
+
+    @classmethod
+    def read(cls, line: str) -> Recorded:
+        """Raises ValueError for a line that is not one of ours."""
+        document = json.loads(line)
+        if not isinstance(document, dict):
+            raise ValueError("it is not an object")  # noqa: TRY004 - a wrong line, as any other
+        key = bytes.fromhex(_of(document, "key", str))
+        if len(key) != _KEY_BYTES:
+            raise ValueError("`key` is not 64 hex digits")
+        answer = Answer(
+            key=key,
+            model=_of(document, "model", str),
+            text=_of(document, "text", str),
+            finish=_of(document, "finish", str),
+            usage=Usage(**{name: _of(document, name, int) for name in _TOKENS}),
+            cost=None if document.get("cost") is None else _of(document, "cost", float),
+            latency=_of(document, "latency", float),
+            simulated=bool(document.get("simulated", False)),
+            reused=True,
+        )
+        return cls(answer=answer, of=_of(document, "case", str), purpose=_of(document, "for", str))
+
+
+_TOKENS = ("input_tokens", "output_tokens", "cached_tokens")
+
+
+def _of(document: Mapping[str, Any], name: str, kind: type) -> Any:
+    value: Any = document.get(name)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(f"`{name}` is missing, or not what it should be")
+    return value
+
+
+def recording_path(suite: Path) -> Path:
+    """``tests/recordings/x.jsonl`` for ``tests/x_test.yaml``."""
+    return suite.parent / "recordings" / f"{suite.stem.removesuffix('_test')}.jsonl"
+
+
+@dataclass(slots=True)
+class Recording:
+    """The answers of one suite, by key. ``used``: those that were asked for."""
+
+    path: Path
+    shown: str
+    answers: dict[bytes, Recorded] = field(default_factory=dict)
+    used: set[bytes] = field(default_factory=set)
+
+    @classmethod
+    def load(cls, path: Path, shown: str) -> Recording:
+        """Empty where there is no file. Raises Misconfigured for one that cannot be read."""
+        recording = cls(path, shown)
+        try:
+            with path.open(encoding="utf-8") as file:
+                for number, line in enumerate(file, 1):
+                    recording._take(line, number)
+        except FileNotFoundError:
+            return recording
+        except (OSError, UnicodeDecodeError) as error:
+            raise Misconfigured("the recording cannot be read", where=shown, why=str(error)) from error
+        return recording
+
+    def _take(self, line: str, number: int) -> None:
+        if not line.strip():
+            return
+        try:
+            recorded = Recorded.read(line)
+        except ValueError as error:
+            raise Misconfigured(
+                "the recording is broken",
+                where=f"{self.shown}:{number}",
+                why=str(error),
+                fix="record it anew",
+            ) from error
+        self.answers[recorded.answer.key] = recorded
+
+    def keep(self, recorded: Recorded) -> None:
+        """Add an answer; where two cases ask the same, it stands with the first by name."""
+        key = recorded.answer.key
+        known = self.answers.get(key)
+        if key not in self.used or known is None or recorded.place < known.place:
+            self.answers[key] = recorded
+        self.used.add(key)
+
+    @property
+    def unused(self) -> list[Recorded]:
+        """What nobody asked for, sorted."""
+        return sorted((r for k, r in self.answers.items() if k not in self.used), key=lambda r: r.place)
+
+    def write(self, *, whole: bool) -> None:
+        """In one step. ``whole``: every case was run, so what was not used is dropped."""
+        kept = [r for k, r in self.answers.items() if k in self.used or not whole]
+        lines = "".join(f"{each.line()}\n" for each in sorted(kept, key=lambda r: r.place))
+        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text(lines, encoding="utf-8")
+            beside.replace(self.path)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise Misconfigured(
+                "the recording cannot be written", where=self.shown, why=str(error)
+            ) from error
+
+
+class Replayed:
+    """Answers questions from a recording and in no other way: no key, no provider, no network."""
+
+    def __init__(self, recording: Recording, again: str) -> None:
+        """``again``: the command that records."""
+        self._recording, self._again = recording, again
+        self._prefixes: dict[int, tuple[Any, Any]] = {}
+
+    async def ask(self, question: Question) -> Answer:
+        """The recorded answer. Raises Outage (``not_recorded``) when there is none: nothing is wrong with the case, and
+        no judge may make a low score of it. Raises Permanent when the answer is of no use."""
+        from loom_dagster.gateway.gateway import (
+            usable,  # the gateway itself, which tests that replay never open
+        )
+
+        for key in self._keys(question):
+            found = self._recording.answers.get(key)
+            if found is not None:
+                self._recording.used.add(key)
+                return usable(found.answer)
+        raise Outage(
+            f"case `{question.origin.record_id}` has no recording for this prompt and model",
+            fix=f"record again with {self._again}",
+            kind=NOT_RECORDED,
+        )
+
+    def _keys(self, question: Question) -> Iterator[bytes]:
+        for model in (question.model, *question.model.fallbacks):
+            known = self._prefixes.get(id(model))
+            if known is None:
+                known = self._prefixes[id(model)] = (model, model_prefix(model))
+            yield question_key(question, known[1])
