@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from loom_dagster.assembly.desk import check_batches
 from loom_dagster.assembly.fallbacks import check_fallback
 from loom_dagster.assembly.increments import Start, start_of
 from loom_dagster.assembly.model_problems import check_models
@@ -79,6 +79,10 @@ def prepare(
         ready.model = ready.models.transform(ready.fields)
         if "keys" not in without:
             ready.problems.extend(check_models(ready, environ))
+            ready.problems.extend(check_batches(ready, environ))
+    if spec.extract.redact:
+        at = where("extract", "redact")
+        ready.redactor = _attempt(lambda: redactor(settings, environ, where=at, found=found), at, found)
     if "source" in without:
         return ready
     started = _attempt(
@@ -87,10 +91,6 @@ def prepare(
         found,
     )
     ready.start = started or Start()
-    if spec.extract.redact:
-        at = where("extract", "redact")
-        keyed = functools.partial(redactor, settings, environ, where=at, validating=validating, found=found)
-        ready.redactor = _attempt(keyed, at, found)
     ready.source = _open(ready, table_of, scratch, validating=validating)
     if ready.source is not None:
         found.extend(check_columns_of(ready, ready.source.schema))
