@@ -146,6 +146,16 @@ def test_a_judge_that_sees_a_label_alone_is_asked_a_few_times_and_one_that_sees_
     assert calls["evaluate:sound"] > 100
 
 
+def test_a_pipeline_that_asks_in_batches_is_reckoned_by_their_price(project, loom):
+    online = json.loads(loom("reviews", "--dry-run", "--json")[1])["estimate"]["lines"][0]
+    project(transform={**PIPELINE["transform"], "mode": "batch"})
+    code, out, _ = loom("reviews", "--dry-run", "--json")
+    assert code == 0
+    found = json.loads(out)["estimate"]
+    assert found["lines"][0]["cost"] == pytest.approx(online["cost"] / 2)
+    assert found["in_batches"] is None, "there is nothing to take instead"
+
+
 def test_a_budget_that_is_used_already_or_too_small_says_so(project, loom, paid):
     project(monitoring={"cost_budget": {"day": 0.05}})
     paid("reviews", "transform", 0.049)
