@@ -73,18 +73,20 @@ class Server:
                 raise RuntimeError((self.folder / "server.log").read_text(errors="replace")[-4000:])
             time.sleep(0.05)
 
-    def stop(self, how: int = signal.SIGTERM) -> None:
+    def stop(self, how: int = signal.SIGTERM, patience: float = 30.0) -> None:
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(30)
+            self._process.wait(patience)
             self._process = None
 
     def kill(self) -> None:
         self.stop(signal.SIGKILL)
 
     def close(self) -> None:
+        """Nobody needs its data any more. Postgres would leave its shared memory behind, were it killed at once."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.stop(signal.SIGQUIT if isinstance(self, Postgres) else signal.SIGTERM)
+            self.stop(signal.SIGQUIT if isinstance(self, Postgres) else signal.SIGKILL, patience=5.0)
+        self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def command(self) -> list[str]:
