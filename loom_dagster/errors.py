@@ -3,7 +3,8 @@
     LoomError
     ├── Transient        try again; after the last try the record is quarantined
     │   └── Outage       the provider is down: the record is deferred, never quarantined
-    │       └── OverBudget   there is no money left to ask: likewise
+    │       ├── OverBudget   there is no money left to ask: likewise
+    │       └── Waits        its answer comes in a batch: likewise
     ├── Permanent        this record will not succeed: it is quarantined
     └── Misconfigured    nothing will succeed: stop, before anything is spent if possible
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["LoomError", "Misconfigured", "Outage", "OverBudget", "Permanent", "Problem", "Transient"]
+__all__ = ["LoomError", "Misconfigured", "Outage", "OverBudget", "Permanent", "Problem", "Transient", "Waits"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,12 @@ class OverBudget(Outage):
 
     kind = "over_budget"
     budget: str = "run"
+
+
+class Waits(Outage):
+    """The question is in a batch, whose answers come later: nothing is wrong with the record."""
+
+    kind = "waits_for_batch"
 
 
 class Permanent(LoomError):

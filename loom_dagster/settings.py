@@ -58,7 +58,10 @@ class Settings:
     ``connections``: databases by name. ``dagster_storage``: the connection that keeps Dagster's own tables; None: files
     in ``state``. ``ledger``: a schema of one of them, ``postgres://CONNECTION/SCHEMA``, or from
     the environment a whole URL; None: a file in ``state``. ``channels``: where alerts can go, by name; ``alerts``:
-    what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links.
+    what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``batch_poll``:
+    the longest between two looks at a batch that is waited for; ``batch_requests``: the most questions in one.
+    what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``telemetry``: `otlp`, spans of runs and calls; where to is said
+    by the environment, as OpenTelemetry has it.
     """
 
     root: Path
@@ -79,6 +82,9 @@ class Settings:
     channels: Mapping[str, Channel] = field(default_factory=dict)
     alerts: tuple[Route, ...] = ()
     ui_url: str | None = None
+    batch_poll: float = 60.0
+    batch_requests: int | None = None
+    telemetry: str | None = None
 
     @property
     def state_dir(self) -> Path:
@@ -182,11 +188,22 @@ def _typed(name: str, value: Any) -> Any:
     match name:
         case "outage_patience":
             return _number(value, f"setting `{name}`", "a number of seconds", least=0.0)
+        case "batch_poll":
+            return _number(value, f"setting `{name}`", "a number of seconds", least=0.01)
+        case "batch_requests":
+            number = _number(value, f"setting `{name}`", "a whole number of at least 1", least=1.0)
+            if number != int(number):
+                raise _not(f"setting `{name}`", value, "a whole number of at least 1")
+            return int(number)
         case "monthly_budget":
             budget = _number(value, f"setting `{name}`", "an amount in USD above zero", least=0.0)
             if budget == 0:
                 raise _not(f"setting `{name}`", value, "an amount in USD above zero")
             return budget
+        case "telemetry":
+            if value != "otlp":
+                raise _not(f"setting `{name}`", value, '"otlp", the one there is')
+            return value
         case "prices":
             if not isinstance(value, Mapping):
                 raise _not(f"setting `{name}`", value, "a table of models")

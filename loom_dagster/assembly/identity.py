@@ -35,7 +35,9 @@ def _version(file: PipelineFile, settings: Settings, prompt: Prompt | None) -> s
         "code:1",
         None if prompt is None else [prompt.digest, prompt.context_digest],
         spec.transform.model or settings.model,
-        spec.transform.model_dump(mode="json", exclude={"limits", "timeout", "batch_size", "cache", "price"}),
+        spec.transform.model_dump(
+            mode="json", exclude={"limits", "timeout", "batch_size", "cache", "price", "mode"}
+        ),
         spec.evaluate.model_dump(mode="json", by_alias=True),
         spec.load.model_dump(
             mode="json", by_alias=True, include={"schema_", "on_failure", "fallback", "retries"}

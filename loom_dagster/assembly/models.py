@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from loom_dagster.errors import Misconfigured
@@ -44,7 +45,8 @@ class Models:
         """The transform's model, with its fallbacks. ``fields`` of the output bound its length."""
         others = () if self._options.offline else self._spec.transform.fallbacks
         fallbacks = tuple(self._answering(name, fields) for name in others)
-        return self._answering(self.main, fields, fallbacks)
+        model = self._answering(self.main, fields, fallbacks)
+        return replace(model, batch=self._spec.transform.mode == "batch")
 
     def second(self, fields: Mapping[str, FieldSpec] | None) -> Model | None:
         """The model of ``load.fallback``, if there is one."""

@@ -11,16 +11,18 @@ from typing import Any
 import pyarrow as pa
 
 from loom_dagster.alerts import channels_for
+from loom_dagster.assembly.desk import asked_at_once, desk_of
 from loom_dagster.assembly.fallbacks import chosen_fallback, fallback_values
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.assembly.recipe import recipe_of, version_rows
+from loom_dagster.batches import Desk
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured
 from loom_dagster.evaluate import build_panel
 from loom_dagster.extract import Source
 from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Shares
-from loom_dagster.ledger import RunHandle
+from loom_dagster.ledger import Batches, RunHandle
 from loom_dagster.pipeline import OnFailure, Pace, Plan, Room, Route
 from loom_dagster.prompts import Prompt, content_digest
 from loom_dagster.records import Batch, to_json
@@ -41,7 +43,7 @@ class Materials:
     """What a plan is made with, beside the prepared pipeline. ``shares`` makes a member of those who
     share the project's limits. ``batches``, ``samples``
     and ``source_schema`` replace the source when records of the quarantine are tried again, as an
-    ``increment`` where the pipeline has increments."""
+    ``increment`` where the pipeline has increments. ``book``: the ledger's of batches; without it none are made."""
 
     settings: Settings
     store: AnswerStore
@@ -52,6 +54,7 @@ class Materials:
     samples: Mapping[str, int] | None = None
     source_schema: pa.Schema | None = None
     increment: bool = False
+    book: Batches | None = None
 
 
 def make_plan(ready: Prepared, materials: Materials) -> Plan:
@@ -63,6 +66,8 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         )
     spec, prompt, model, limit = ready.spec, parts.prompt, parts.model, ready.options.limit
     partition = TRIAL if ready.options.trial else ready.partition
+    again = materials.batches is not None
+    desk = _desk(ready, materials)
     recipe = recipe_of(ready)
     return Plan(
         pipeline=spec.name,
@@ -77,13 +82,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         evaluate=spec.evaluate,
         source_schema=parts.source.schema if materials.source_schema is None else materials.source_schema,
         output_schema=parts.schema.arrow,
-        stamp=lambda run_id: Stamp(
-            run_id=run_id,
-            prompt_name=prompt.name,
-            prompt_version=prompt.version,
-            context_versions=dict(prompt.contexts),
-            pipeline_version=spec.version,
-        ),
+        stamp=functools.partial(_stamp, prompt, spec.version),
         folder=lambda run_id: materials.releases.folder(spec.name, partition, run_id),
         batches=materials.batches or (lambda: parts.source.batches(limit)),
         gateway=lambda listen, note, spend: Gateway(
@@ -93,6 +92,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
             prices=ready.prices,
             patience=materials.settings.outage_patience,
             shares=materials.shares(),
+            orders=None if desk is None else desk.order,
             listen=listen,
             note=note,
         ),
@@ -103,7 +103,8 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         pace=_pace(model, parts.models.judge(None)),
         versions=versions(ready, recipe),
         version_rows=version_rows(prompt, model, recipe),
-        notes=tuple(str(p) for p in ready.warnings),
+        notes=(*(str(p) for p in ready.warnings), *asked_at_once(ready, again=again)),
+        desk=desk,
         increment=ready.start.increment or materials.increment,
         monitoring=spec.monitoring,
         again=materials.samples is not None,
@@ -112,6 +113,23 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         gone=functools.partial(_gone, ready, materials),
         tells=functools.partial(channels_for, ready.settings, spec),
         skips=spec.load.on_failure == "skip",
+    )
+
+
+def _desk(ready: Prepared, materials: Materials) -> Desk | None:
+    """Where questions wait for a batch; records of the quarantine that are tried again are asked at once."""
+    if materials.book is None or materials.batches is not None:
+        return None
+    return desk_of(ready, materials.book, materials.store, materials.clock)
+
+
+def _stamp(prompt: Prompt, version: str | None, run_id: str) -> Stamp:
+    return Stamp(
+        run_id=run_id,
+        prompt_name=prompt.name,
+        prompt_version=prompt.version,
+        context_versions=dict(prompt.contexts),
+        pipeline_version=version,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from loom_dagster.assembly.desk import check_batches
 from loom_dagster.assembly.fallbacks import check_fallback
 from loom_dagster.assembly.increments import Start, start_of
 from loom_dagster.assembly.model_problems import check_models
@@ -78,6 +79,7 @@ def prepare(
         ready.model = ready.models.transform(ready.fields)
         if "keys" not in without:
             ready.problems.extend(check_models(ready, environ))
+            ready.problems.extend(check_batches(ready, environ))
     if spec.extract.redact:
         at = where("extract", "redact")
         ready.redactor = _attempt(lambda: redactor(settings, environ, where=at, found=found), at, found)

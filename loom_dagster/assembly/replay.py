@@ -8,10 +8,11 @@ from dataclasses import replace
 from loom_dagster.assembly.plan import Materials, make_plan
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.assembly.stream_retry import hidden, replay_stream, waiting_rows
+from loom_dagster.assembly.telemetry import watched
 from loom_dagster.errors import Misconfigured
 from loom_dagster.events import Listener
 from loom_dagster.ledger import Ledger
-from loom_dagster.pipeline import Base, Outcome, Stop, run
+from loom_dagster.pipeline import Base, Outcome, Stop
 from loom_dagster.release import Releases, Snapshot, check_replay, merge_retry, rows_for_retry
 from loom_dagster.spec import is_stream
 
@@ -68,7 +69,7 @@ def replay(
             monitors=snapshot.outcome.get("monitors", ()),
         )
     )
-    return run(
+    return watched(materials.settings)(
         replace(plan, base=base),
         ledger,
         fresh=True,

@@ -17,6 +17,7 @@ from loom_dagster.settings import Settings, load_settings
 from loom_dagster.spec import Project, load_project
 
 if TYPE_CHECKING:
+    from loom_dagster.assembly.batching import Batching
     from loom_dagster.assembly.plan import Materials
     from loom_dagster.assembly.triggers import Triggers
     from loom_dagster.ledger import AnswerLog, Ledger, Upkeep
@@ -52,6 +53,13 @@ class State:
         from loom_dagster.assembly.triggers import Triggers
 
         return Triggers(self.project, self.settings, self.ledger, self.releases, self.clock)
+
+    @functools.cached_property
+    def batching(self) -> Batching:
+        """What there is to do with batches that are with a provider."""
+        from loom_dagster.assembly.batching import Batching
+
+        return Batching(self)
 
     def identity(self, name: str) -> tuple[str, Sequence[TextFile]]:
         """The code version, which changes when prompt, contexts, model, parameters or evaluators do, and the files of
@@ -118,6 +126,7 @@ class State:
                 releases=self.releases,
                 clock=self.clock,
                 shares=self.ledger.limit_shares,
+                book=self.ledger.batches,
             )
         finally:
             store.close()

@@ -16,6 +16,7 @@ import dagster as dg
 
 from loom_dagster.assembly import Loom
 from loom_dagster.assets.alerts import alert_sensor
+from loom_dagster.assets.batches import batch_sensor
 from loom_dagster.assets.gate import pipeline_checks
 from loom_dagster.assets.graph import Graph, Node, survey
 from loom_dagster.assets.io_manager import IO_MANAGER_KEY, LoomIOManager
@@ -104,6 +105,7 @@ def definitions_of(
         jobs=jobs_of(graph.lanes, translator),
         sensors=[
             *(sensor for lane in graph.lanes if (sensor := pipeline_sensor(lane, translator, runs))),
+            *(sensor for lane in graph.lanes if (sensor := batch_sensor(lane, runs))),
             alert_sensor(graph, runs, translator),
         ],
         schedules=[schedule for lane in graph.lanes if (schedule := pipeline_schedule(lane, runs))],

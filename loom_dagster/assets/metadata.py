@@ -58,7 +58,7 @@ def transformed_metadata(outcome: Outcome) -> dict[str, Any]:
         "calls": spending.calls,
         "cache_hits": spending.reused,
         "unpriced_calls": spending.unpriced,
-        **{f"budget_used_usd/{b.name}": b.spent + b.unconfirmed for b in spending.budgets},
+        **{f"budget_used_usd/{b.name}": b.used for b in spending.budgets},
         **{f"budget_unconfirmed_usd/{b.name}": b.unconfirmed for b in spending.budgets},
         "input_tokens": spending.input_tokens,
         "output_tokens": spending.output_tokens,

@@ -7,6 +7,7 @@ interrupted, failed  from failure" and run retries continue where it stopped
 records missing,     materialized; the step fails and is not retried, since the next try would
 nothing passed       end the same way
 trial                an observation instead of a materialization; what depends on it is skipped
+waits for batches    likewise: the step succeeds, the pipeline's sensor starts the run that goes on
 
 A step of several partitions runs each of them; one that fails does not stop the others. One of which nothing passed
 fails the load instead, so that the others are loaded.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from loom_dagster.assets.batches import batch_metadata, in_words
 from loom_dagster.assets.graph import Lane
 from loom_dagster.assets.journal import Journal
 from loom_dagster.assets.metadata import quarantine_metadata, transformed_metadata
@@ -78,6 +80,9 @@ def pipeline_op(
             if outcome.trial:
                 yield _trial(transformed, key, outcome)
                 context.log.info(f"{lane.name}: a trial; nothing is published, what depends on it is skipped")
+            elif outcome.waits:
+                yield _waits(transformed, key, outcome)
+                context.log.info(f"{lane.name}: {in_words(outcome)}; what depends on it is skipped")
             elif outcome.snapshot or outcome.status in {"succeeded", "held"}:
                 done += _made((transformed, quarantine), key, outcome)
             broken = failure_of(outcome)
@@ -122,6 +127,12 @@ def _trial(asset: dg.AssetKey, key: str, outcome: "Outcome") -> dg.AssetObservat
     return dg.AssetObservation(asset, description="a trial run", metadata=metadata, partition=key or None)
 
 
+def _waits(asset: dg.AssetKey, key: str, outcome: "Outcome") -> dg.AssetObservation:
+    return dg.AssetObservation(
+        asset, description=in_words(outcome), metadata=batch_metadata(outcome), partition=key or None
+    )
+
+
 def _made(assets: tuple[dg.AssetKey, dg.AssetKey], key: str, outcome: "Outcome") -> list[Made]:
     transformed, quarantine = assets
     passed = Made(transformed, key, transformed_metadata(outcome), outcome.data_version)
@@ -138,6 +149,8 @@ def failure_of(outcome: "Outcome") -> dg.Failure | None:
     """Why the step fails, in words; None when the promises are kept so far."""
     counts = outcome.counts
     why, again = None, False
+    if outcome.waits:
+        return None
     if not counts.conserved:
         why = (
             f"{counts.extracted} records came in, but {counts.passed} passed + {counts.quarantined}"

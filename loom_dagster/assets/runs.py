@@ -10,6 +10,7 @@ from loom_dagster.settings import RunOptions, Settings
 
 if TYPE_CHECKING:
     from loom_dagster.alerts import Delivered
+    from loom_dagster.assembly.batching import Batching
     from loom_dagster.assembly.triggers import Triggers
     from loom_dagster.ledger import Ledger, QuarantineEntry
     from loom_dagster.pipeline import LoadResult, Outcome, Stop
@@ -31,6 +32,9 @@ class Runs(Protocol):
 
     @property
     def triggers(self) -> Triggers: ...
+
+    @property
+    def batching(self) -> Batching: ...
 
     def identity(self, name: str) -> tuple[str, Sequence[TextFile]]: ...
 

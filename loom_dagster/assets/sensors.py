@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from loom_dagster.assembly.due import Attempt, Due
     from loom_dagster.assets.runs import Runs
 
-__all__ = ["pipeline_sensor", "unfinished_runs"]
+__all__ = ["PIPELINE", "WHY", "pipeline_sensor", "told", "unfinished_runs"]
 
 PIPELINE, STATE, CODE, WHY = "loom/pipeline", "loom/state", "loom/code", "loom/why"
 PARTITION = "dagster/partition"
@@ -46,7 +46,7 @@ def pipeline_sensor(lane: Lane, translator: LoomTranslator, runs: Runs) -> dg.Se
             found = runs.triggers.due(lane.name, _attempts(records), _canceled_in(context.instance))
             seen = {**_seen(context.cursor), **_versions(lane, translator, found)}
         except LoomError as error:
-            raise _told(lane, error) from None
+            raise told(lane, error) from None
         new = {key: version for key, version in seen.items() if _seen(context.cursor).get(key) != version}
         events = [observation(dg.AssetKey.from_user_string(key), version) for key, version in new.items()]
         return dg.SensorResult(
@@ -140,7 +140,7 @@ def _seen(cursor: str | None) -> dict[str, str]:
     return known if isinstance(known, dict) else {}
 
 
-def _told(lane: Lane, error: LoomError) -> Exception:
+def told(lane: Lane, error: LoomError) -> Exception:
     """A tick that fails, with every problem in words. The next one tries again."""
     problems = error.problems if isinstance(error, Misconfigured) else ()
     return RuntimeError("\n".join([f"{lane.name}: {error}", *(f"- {problem}" for problem in problems)]))

@@ -19,11 +19,13 @@ from loom_dagster.cli import (
     alerts,
     answers,
     audit,
+    batches,
     clean,
     cost,
     exits,
     history,
     init,
+    lineage,
     listing,
     load,
     metrics,
@@ -74,12 +76,14 @@ app.command("report")(report.report)
 app.command("validate")(validate.validate)
 app.command("test")(tests.run_tests)
 app.command("list")(listing.list_pipelines)
+app.command("lineage")(lineage.lineage)
 app.command("cost")(cost.cost)
 app.command("init")(init.init)
 app.command("ui")(ui.ui)
 app.add_typer(quarantine.app, name="quarantine")
 app.command("release")(release.release)
 app.command("load")(load.load)
+app.add_typer(batches.app, name="batches")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(state.app, name="state")
 app.add_typer(answers.app, name="answers")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from graphlib import TopologicalSorter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from loom_dagster.cli.exits import INTERRUPTED, OK, error_document, exit_code_of, show_error
+from loom_dagster.cli.ended import Ended
+from loom_dagster.cli.exits import INTERRUPTED, show_error
 from loom_dagster.cli.options import AsJson, ProjectDir, chosen, open_loom
 from loom_dagster.cli.output import emit
 from loom_dagster.cli.partitions import Keys, Range, chosen_keys
 from loom_dagster.cli.terminal import Terminal
+from loom_dagster.cli.waiting import Timeout, Wait, timeout_of, until_settled
 from loom_dagster.errors import LoomError, Misconfigured
 from loom_dagster.settings import RunOptions
 
@@ -26,43 +28,6 @@ if TYPE_CHECKING:
     from loom_dagster.release import Snapshot
 
 __all__ = ["Ended", "carry_out", "report", "run"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How one pipeline of the command, or one ``partition`` of it, ended; ``waits_for`` are those it reads from that
-    failed."""
-
-    name: str
-    partition: str = ""
-    outcome: Outcome | None = None
-    error: LoomError | None = None
-    waits_for: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        from_outcome = self.outcome.exit_code if self.outcome is not None else OK
-        from_error = exit_code_of(self.error) if self.error is not None else OK
-        return max(from_outcome, from_error, int(bool(self.waits_for)))
-
-    @property
-    def blocks(self) -> bool:
-        """Whether what reads from it must not run: a monitor that holds nothing does not."""
-        held = self.outcome is not None and self.outcome.released_code != OK
-        return held or self.error is not None or bool(self.waits_for)
-
-    def document(self) -> dict[str, Any]:
-        """For ``--json``."""
-        document: dict[str, Any] = {"pipeline": self.name, "exit_code": self.exit_code}
-        if self.partition:
-            document["partition"] = self.partition
-        if self.outcome is not None:
-            document |= self.outcome.as_dict() | {"exit_code": self.exit_code}
-        if self.error is not None:
-            document["error"] = error_document(self.error)
-        if self.waits_for:
-            document["not_run_because_of"] = list(self.waits_for)
-        return document
 
 
 def run(
@@ -85,6 +50,8 @@ def run(
     ] = False,
     load: Annotated[bool, typer.Option("--load", help="Load what a trial gives.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Unlocked prompts are errors.")] = False,
+    wait: Wait = False,
+    timeout: Timeout = None,
     project: ProjectDir = None,
     as_json: AsJson = False,
 ) -> int:
@@ -99,6 +66,7 @@ def run(
         strict=strict,
         params=parameters(param or []),
     )
+    patience = timeout_of(timeout, wait=wait)
     loom = open_loom(project)
     for name in names or []:
         if name in loom.project.broken:
@@ -111,7 +79,8 @@ def run(
     keys = chosen_keys(loom, sound, partition or [], partitions, everything=everything)
     if sound:
         with watching(sys.stderr) as watch:
-            ended += (run_direct if direct else run_dagster)(loom, keys, options, watch)
+            start = partial(run_direct if direct else run_dagster, loom, options=options, watch=watch)
+            ended += until_settled(loom, start, keys, patience, watch) if wait else start(keys)
     return report(ended, as_json=as_json)
 
 
@@ -146,7 +115,8 @@ def run_direct(
     for name, key in jobs:
         failed = tuple(n for n in reads[name] if _failed(ended, n, key))
         if failed:
-            ended[name, key] = Ended(name=name, partition=key, waits_for=failed)
+            batches = all(_waits(ended, n, key) for n in failed)
+            ended[name, key] = Ended(name=name, partition=key, waits_for=failed, for_batches=batches)
             continue
         attempt = partial(loom.run, name, options, partition=key, listen=watch, stop=stop)
         work = partial(carry_out, loom, name, options, attempt, load=True, partition=key)
@@ -160,6 +130,12 @@ def _failed(ended: Mapping[tuple[str, str], Ended], name: str, key: str) -> bool
     """Whether ``name`` has nothing for the partition ``key`` of one that reads it: that one failed, or all did."""
     of_it = {k: e for (n, k), e in ended.items() if n == name}
     return all(e.blocks for k, e in of_it.items() if key not in of_it or k == key)
+
+
+def _waits(ended: Mapping[tuple[str, str], Ended], name: str, key: str) -> bool:
+    """Whether ``name`` has nothing for the partition ``key`` of one that reads it, but will when batches have ended."""
+    of_it = {k: e for (n, k), e in ended.items() if n == name}
+    return any(e.not_begun for k, e in of_it.items() if key not in of_it or k == key)
 
 
 def carry_out(
@@ -201,7 +177,14 @@ def run_dagster(
     from loom_dagster.assets import materialize
 
     outcomes = materialize(loom.settings.root, list(keys), options, watch, partitions=keys)
-    return [Ended(name=o.pipeline, partition=o.partition, outcome=o) for o in outcomes]
+    ended = [Ended(name=o.pipeline, partition=o.partition, outcome=o) for o in outcomes]
+    waiting: set[str] = {each.name for each in ended if each.waits}
+    for i, each in enumerate(ended):
+        above = tuple(sorted({*loom.project.upstream(each.name)} & waiting))
+        if above and each.outcome is not None and each.outcome.stopped_kind == "upstream":
+            ended[i] = Ended(name=each.name, partition=each.partition, waits_for=above, for_batches=True)
+            waiting.add(each.name)
+    return ended
 
 
 def report(ended: Sequence[Ended], *, as_json: bool) -> int:
@@ -231,7 +214,8 @@ def show(ended: Sequence[Ended], terminal: Terminal) -> None:
             show_error(Terminal(sys.stderr), each.error)
             rows.append((terminal.sign("bad"), shown(each), each.error.what))
         if each.waits_for:
-            sentence = f"not run: it reads from {', '.join(each.waits_for)}"
+            waits = ", which waits for a batch" if each.for_batches else ""
+            sentence = f"not run: it reads from {', '.join(each.waits_for)}{waits}"
             terminal.line(f"Pipeline: {shown(each)}", "bold")
             terminal.line(f"{terminal.sign('warn')} {sentence}")
             rows.append((terminal.sign("warn"), shown(each), sentence))

@@ -94,6 +94,7 @@ def _loaded(outcome: Outcome) -> tuple[Sign, str]:
     load = outcome.load
     if load is None:
         reason = "this was a trial" if outcome.trial else _NOT_LOADED.get(outcome.status)
+        reason = "the answers come with a batch" if outcome.waits else reason
         return "none", f"not loaded: {reason}" if reason else "not loaded"
     if not load.loaded:
         return "none", f"not loaded: {load.reason}"
@@ -173,9 +174,11 @@ def _cost(outcome: Outcome, terminal: Terminal) -> None:
 
 
 def _used(budget: BudgetUse) -> str:
-    text = f"{dollars(budget.spent + budget.unconfirmed)} of {dollars(budget.limit)}"
+    text = f"{dollars(budget.used)} of {dollars(budget.limit)}"
     if budget.unconfirmed:
         text += f", {dollars(budget.unconfirmed)} of it unconfirmed (calls whose end is not known)"
+    if budget.ordered:
+        text += f", {dollars(budget.ordered)} of it reserved for batches"
     return text
 
 
@@ -233,6 +236,10 @@ def _examples(reason: str, sample: Sequence[Mapping[str, object]]) -> list[str]:
 def _next_steps(outcome: Outcome) -> list[str]:
     name = shlex.quote(outcome.pipeline)
     steps = []
+    if outcome.waits:
+        part = f" --partition {shlex.quote(outcome.partition)}" if outcome.partition else ""
+        steps += [f"loom run {name}{part}          looks, and goes on when it has ended"]
+        steps += [f"loom run {name}{part} --wait   waits for it", "loom batches"]
     if outcome.counts.quarantined and not outcome.trial:
         steps.append(f"loom quarantine list {name}")
     if outcome.status == "held" and not outcome.trial:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from loom_dagster.cli.figures import counted
+from loom_dagster.cli.figures import counted, dollars
 from loom_dagster.cli.terminal import Sign
-from loom_dagster.pipeline.outcome import Outcome
+from loom_dagster.pipeline.outcome import Outcome, Waiting
 
 __all__ = ["verdict"]
 
@@ -30,10 +30,32 @@ def _broken_off(outcome: Outcome) -> tuple[Sign, str] | None:
         return "bad", f"Stopped: {outcome.stopped_by}{left}"
     if outcome.status == "failed":
         return "bad", f"Failed: {outcome.verdict.reason}"
+    if outcome.waits:
+        return "none", waiting_for(outcome)
     if outcome.status == "deferred":
         why = outcome.verdict.reason or "the provider was down"
         return "warn", f"{counted(counts.deferred, 'record')} deferred: {why}. The next run takes them up"
     return None
+
+
+def waiting_for(outcome: Outcome) -> str:
+    """What a run waits for, and how much is at stake."""
+    batches, number = outcome.batches, sum(batch.requests for batch in outcome.batches)
+    states = ", ".join(sorted({_state(batch) for batch in batches}))
+    one = len(batches) == 1
+    named = f"batch {batches[0].batch}" if one else f"{len(batches)} batches"
+    done = sum(batch.done + batch.failed for batch in batches)
+    most = f", at most {dollars(reserved)}" if (reserved := sum(b.reserved for b in batches)) else ""
+    provider = batches[0].provider.replace("openai", "OpenAI").replace("anthropic", "Anthropic")
+    return (
+        f"Waiting for {named} at {provider} ({states}): {counted(number, 'question')}, {done:,} done{most}. "
+        "Nothing is asked twice"
+    )
+
+
+def _state(batch: Waiting) -> str:
+    said = (batch.provider_state or batch.state).replace("_", " ")
+    return f"{said}, cancelled" if batch.cancelled and "cancel" not in said else said
 
 
 def _turned_down(outcome: Outcome) -> tuple[Sign, str] | None:

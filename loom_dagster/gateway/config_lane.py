@@ -18,13 +18,16 @@ from typing import Any
 import aiohttp
 import orjson
 
+from loom_dagster.errors import Misconfigured
 from loom_dagster.gateway.connection import Connection, parsed
-from loom_dagster.gateway.lane import Reply
+from loom_dagster.gateway.lane import BatchRequest, Reply
 from loom_dagster.gateway.litellm_lane import LiteLLM, import_litellm, reply_of
 from loom_dagster.gateway.question import Message, Model, Question
 from loom_dagster.gateway.rehearsal import answer_to, request_of
 
 __all__ = ["ConfigLane"]
+
+_FEATURES = {"anthropic-version", "anthropic-beta"}  # headers that say what a request may hold
 
 
 class ConfigLane:
@@ -50,21 +53,52 @@ class ConfigLane:
 
     async def send(self, question: Question, messages: Sequence[Message]) -> Reply:
         """Ask once. Raises by class, see failures.py."""
-        schema = question.schema.digest if question.schema is not None else b""
-        if schema not in self._shortcuts:
-            async with self._learning:
-                if schema not in self._shortcuts:
-                    self._shortcuts[schema] = await self._learned(question, messages)
-        shortcut = self._shortcuts[schema]
+        shortcut = await self._shortcut(question, messages)
         if shortcut is None:
             return await self._whole.send(question, messages)
         body = shortcut.body(messages)
         content, headers = await shortcut.connection.post(orjson.dumps(body))
-        reply = shortcut.read(content, messages, body)
-        if reply is None or not shortcut.proven:
-            reply = await self._proven(schema, shortcut, question, messages, content, reply)
+        reply = await self._read(shortcut, question, messages, body, content)
         reply.headers = headers
         return reply
+
+    async def batch_request(self, question: Question, messages: Sequence[Message]) -> BatchRequest:
+        """The body that would be sent online. Raises Misconfigured where litellm has a way of its own."""
+        shortcut = await self._shortcut(question, messages)
+        if shortcut is None:
+            raise _no_batches(self._model)
+        return BatchRequest(
+            url=shortcut.connection.url, headers=shortcut.features, body=shortcut.body(messages)
+        )
+
+    async def batch_reply(self, question: Question, content: bytes) -> Reply:
+        """Read as an answer online is."""
+        shortcut = await self._shortcut(question, question.messages)
+        if shortcut is None:
+            raise _no_batches(self._model)
+        body = shortcut.body(question.messages)
+        return await self._read(shortcut, question, question.messages, body, content)
+
+    async def _read(
+        self,
+        shortcut: _Shortcut,
+        question: Question,
+        messages: Sequence[Message],
+        body: Any,
+        content: bytes,
+    ) -> Reply:
+        reply = shortcut.read(content, messages, body)
+        if reply is None or not shortcut.proven:
+            return await self._proven(shortcut, question, messages, content, reply)
+        return reply
+
+    async def _shortcut(self, question: Question, messages: Sequence[Message]) -> _Shortcut | None:
+        schema = _schema(question)
+        if schema not in self._shortcuts:
+            async with self._learning:
+                if schema not in self._shortcuts:
+                    self._shortcuts[schema] = await self._learned(question, messages)
+        return self._shortcuts[schema]
 
     async def _learned(self, question: Question, messages: Sequence[Message]) -> _Shortcut | None:
         arguments = self._whole.arguments(question, messages)
@@ -80,7 +114,7 @@ class ConfigLane:
             key_env=self._key_env,
         )
         try:
-            shortcut = _Shortcut(connection, arguments)
+            shortcut = _Shortcut(connection, arguments, request.headers)
             same: bool = shortcut.body(messages) == request.body
         except Exception:  # noqa: BLE001 - another version of litellm: it is asked as a whole
             return None
@@ -88,7 +122,6 @@ class ConfigLane:
 
     async def _proven(
         self,
-        schema: bytes,
         shortcut: _Shortcut,
         question: Question,
         messages: Sequence[Message],
@@ -104,16 +137,31 @@ class ConfigLane:
         if ours == theirs:
             shortcut.proven = True
         else:
-            self._shortcuts[schema] = None
+            self._shortcuts[_schema(question)] = None
         return theirs
+
+
+def _schema(question: Question) -> bytes:
+    return question.schema.digest if question.schema is not None else b""
+
+
+def _no_batches(model: Model) -> Misconfigured:
+    return Misconfigured(
+        f"questions to {model.name} cannot go in batches",
+        why="the installed litellm asks it in a way of its own",
+        fix="take `transform.mode: online`",
+    )
 
 
 class _Shortcut:
     """For one model and schema. ``proven`` once an answer was read as litellm reads it."""
 
-    def __init__(self, connection: Connection, arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self, connection: Connection, arguments: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> None:
         litellm = import_litellm()
         self.connection, self.proven = connection, False
+        self.features = {k: v for k, v in headers.items() if k.lower() in _FEATURES}
         self._new_response: Callable[[], Any] = litellm.ModelResponse
         self._model, self._provider, _, _ = litellm.get_llm_provider(arguments["model"])
         self._config = litellm.ProviderConfigManager.get_provider_chat_config(

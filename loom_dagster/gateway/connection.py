@@ -60,6 +60,11 @@ class Connection:
             total=timeouts.total, sock_connect=timeouts.connect, sock_read=timeouts.read
         )
 
+    @property
+    def url(self) -> str:
+        """Where it posts to."""
+        return str(self._url)
+
     async def post(self, body: bytes) -> tuple[bytes, Mapping[str, str]]:
         """Content and headers of an answer with status 200. Raises by class, see failures.py."""
         try:

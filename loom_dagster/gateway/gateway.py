@@ -14,15 +14,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from loom_dagster.clock import Clock, SystemClock
-from loom_dagster.errors import Misconfigured, Outage, OverBudget, Permanent, Transient
+from loom_dagster.errors import Misconfigured, Outage, OverBudget, Permanent, Transient, Waits
 from loom_dagster.gateway.charge import Charge, Spend, Unlimited, worst_case
 from loom_dagster.gateway.endpoint import Endpoint
 from loom_dagster.gateway.endpoints import Endpoints
+from loom_dagster.gateway.finish import too_long, usable
 from loom_dagster.gateway.keys import model_prefix, question_key
-from loom_dagster.gateway.lane import Closes, Lane, Reply
+from loom_dagster.gateway.lane import Batchable, Closes, Lane, Reply
 from loom_dagster.gateway.lanes import lane_for
 from loom_dagster.gateway.length import estimate, excess, share_that_fits, shorten
-from loom_dagster.gateway.prices import PriceBook, cost_of
+from loom_dagster.gateway.orders import Orders
+from loom_dagster.gateway.prices import PriceBook, batch_price, cost_of
 from loom_dagster.gateway.question import AnswerStore, Message, Model, Price, Question
 from loom_dagster.gateway.sharing import Shares
 from loom_dagster.records import Account, Answer
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Gateway", "usable"]
 
 _CUTS = 8  # how often a prompt is shortened before it is given up
-_REFUSED = {"content_filter": "content_filter", "refused": "refused", "refusal": "refused"}
 
 
 class _Way:
@@ -58,7 +59,8 @@ class Gateway:
 
     ``spend`` keeps the budgets (none: there are none). ``listen`` is told of every answer, paid for or from the store; ``note`` of what people should
     know (an outage, a prompt that was cut). ``patience`` in seconds: how long an outage is waited out.
-    ``shares`` divides the limits among all who use them; without it they are this gateway's alone.
+    ``shares`` divides the limits among all who use them; without it they are this gateway's alone. ``orders`` takes
+    the questions of models that are asked in batches; without it they are asked at once.
     """
 
     def __init__(
@@ -70,12 +72,13 @@ class Gateway:
         prices: PriceBook | None = None,
         patience: float = 120.0,
         shares: Shares | None = None,
+        orders: Orders | None = None,
         listen: Callable[[Question, Answer], None] = lambda question, answer: None,
         note: Callable[[str], None] = lambda text: None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._store, self._clock, self._prices = store, clock or SystemClock(), prices or PriceBook.load()
-        self._spend = spend or Unlimited()
+        self._spend, self._orders = spend or Unlimited(), orders
         self._listen, self._note, self._environ = listen, note, environ
         self._endpoints = Endpoints(clock=self._clock, patience=patience, note=note, shares=shares)
         self._ways: dict[int, tuple[Model, _Way]] = {}
@@ -115,8 +118,8 @@ class Gateway:
         for model in (question.model, *question.model.fallbacks):
             try:
                 return await self._ask(model, question)
-            except OverBudget:
-                raise  # a cheaper model is not what was asked for
+            except (OverBudget, Waits):
+                raise  # another model is not what was asked for
             except Transient as error:  # Outage too
                 failures.append(error)
             except Permanent as error:
@@ -130,10 +133,13 @@ class Gateway:
         way = self._way(model)
         key = question_key(question, way.prefix)
         not_before = None if question.max_age is None else question.asked_at - question.max_age
+        orders = self._orders if model.batch and question.can_wait else None
         while True:
             stored = self._store.get(key, not_before=not_before)
             if stored is not None:
-                return self._told(question, stored)
+                return self._told(question, stored if orders is None else orders.seen(stored))
+            if orders is not None:
+                await self._order(orders, model, way, key, question)
             same = self._asking.get(key)
             if same is None:
                 return self._told(question, await self._pay_once(model, way, key, question))
@@ -186,7 +192,27 @@ class Gateway:
                 if error.kind != "too_long" or model.on_too_long != "truncate":
                     raise
                 share = share_that_fits(error)
-        raise _too_long(model, way)
+        raise too_long(model, way.window)
+
+    async def _order(self, orders: Orders, model: Model, way: _Way, key: bytes, question: Question) -> None:
+        """Into a batch with it, which ends in some error; none for a prompt that a batch found too long and that is
+        to be cut: nobody but the model knows where, so it is asked at once."""
+        messages = question.messages
+        try:
+            await orders.check(key)
+            share = None if way.window is None else excess(messages, way.window)
+            if share is not None:
+                messages = self._cut(model, way, question, messages, share)
+        except Permanent as error:
+            if error.kind == "too_long" and model.on_too_long == "truncate":
+                return
+            raise
+        lane = way.lane()
+        if not isinstance(lane, Batchable):
+            raise Misconfigured(f"questions to {model.name} cannot go in batches")
+        price = batch_price(model, self._prices) or way.price
+        worst = worst_case(price, messages, question.schema, model.max_tokens)
+        await orders.add(key, question, await lane.batch_request(question, messages), worst)
 
     async def _keep(
         self, model: Model, way: _Way, key: bytes, question: Question, charge: Charge, reply: Reply
@@ -212,7 +238,7 @@ class Gateway:
     ) -> Sequence[Message]:
         shorter = shorten(messages, share) if model.on_too_long == "truncate" else None
         if shorter is None:
-            raise _too_long(model, way)
+            raise too_long(model, way.window)
         whole, kept = (sum(len(m["content"]) for m in several) for several in (question.messages, shorter))
         who = question.origin.record_id
         self._note(f"{who}: prompt cut from {whole:,} to {kept:,} characters to fit {model.name}")
@@ -257,32 +283,3 @@ class Gateway:
             self._session = make_session()
             self._closers.append(self._session.close)
         return self._session
-
-
-def _too_long(model: Model, way: _Way) -> Permanent:
-    return Permanent(
-        f"the prompt is too long for {model.name}",
-        why=None if way.window is None else f"it takes {way.window:,} tokens",
-        fix="shorten the text, take another model, or set `on_too_long: truncate`",
-        kind="too_long",
-    )
-
-
-def usable(answer: Answer) -> Answer:
-    """The answer, unless its end says that it is none. Raises Permanent."""
-    finish = answer.finish
-    if finish == "stop":
-        return answer
-    kind = _REFUSED.get(finish) or ("truncated" if finish in ("length", "max_tokens") else None)
-    if kind is None:
-        return answer
-    what = {
-        "truncated": f"the answer of {answer.model} was cut at its token limit",
-        "refused": f"{answer.model} refused to answer",
-        "content_filter": f"the answer of {answer.model} was filtered",
-    }[kind]
-    error = Permanent(
-        what, raw=answer.text, kind=kind, fix="raise `max_tokens`" if kind == "truncated" else None
-    )
-    error.answers = (answer,)
-    raise error

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from loom_dagster.gateway.connection import Connection, parsed
-from loom_dagster.gateway.lane import Reply
+from loom_dagster.gateway.lane import BatchRequest, Reply
 from loom_dagster.gateway.openai_models import Takes
 from loom_dagster.gateway.question import Message, Model, Question
 from loom_dagster.records import Usage
@@ -49,6 +49,15 @@ class OpenAIWire:
         """Ask once. Raises by class, see failures.py."""
         content, headers = await self._connection.post(orjson.dumps(self.body(question, messages)))
         return self.reply(content, headers)
+
+    async def batch_request(self, question: Question, messages: Sequence[Message]) -> BatchRequest:
+        """The body that would be sent online."""
+        base = self._connection.url.removesuffix("/chat/completions")
+        return BatchRequest(url=base, body=self.body(question, messages))
+
+    async def batch_reply(self, question: Question, content: bytes) -> Reply:
+        """Read as an answer online is."""
+        return self.reply(content)
 
     def body(self, question: Question, messages: Sequence[Message]) -> Mapping[str, Any]:
         """What is sent."""

@@ -25,7 +25,7 @@ class Way(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """``base``: its address unless ``bases``, variables, name another; ``keys``: variables that may hold its
-    key; ``keyless``: it may do without; ``renamed``: its words for parameters. litellm knows the addresses
+    key; ``keyless``: it may do without; ``renamed``: its words for parameters; ``batches``: whose batch API it has. litellm knows the addresses
     of those it is asked about."""
 
     way: Way = Way.LITELLM
@@ -34,6 +34,7 @@ class Provider:
     keys: tuple[str, ...] = ()
     keyless: bool = False
     renamed: Mapping[str, str] = field(default_factory=dict)
+    batches: str | None = None
 
 
 PROVIDERS: Mapping[str, Provider] = {
@@ -42,6 +43,7 @@ PROVIDERS: Mapping[str, Provider] = {
         base="https://api.openai.com/v1",
         bases=("OPENAI_BASE_URL", "OPENAI_API_BASE"),
         keys=("OPENAI_API_KEY",),
+        batches="openai",
     ),
     "azure": Provider(
         way=Way.WIRE, bases=("AZURE_API_BASE",), keys=("AZURE_API_KEY", "AZURE_OPENAI_API_KEY")
@@ -80,7 +82,7 @@ PROVIDERS: Mapping[str, Provider] = {
     "lm_studio": Provider(
         way=Way.WIRE, bases=("LM_STUDIO_API_BASE",), keys=("LM_STUDIO_API_KEY",), keyless=True
     ),
-    "anthropic": Provider(way=Way.CONFIG, keys=("ANTHROPIC_API_KEY",)),
+    "anthropic": Provider(way=Way.CONFIG, keys=("ANTHROPIC_API_KEY",), batches="anthropic"),
     "gemini": Provider(way=Way.CONFIG, keys=("GEMINI_API_KEY", "GOOGLE_API_KEY")),
     "ollama": Provider(way=Way.CONFIG, keys=("OLLAMA_API_KEY",), keyless=True),
     "ollama_chat": Provider(way=Way.CONFIG, keys=("OLLAMA_API_KEY",), keyless=True),

@@ -64,7 +64,8 @@ class Model:
     """A model as configured: litellm's name, its parameters, its limits (and its provider's, if it has any).
 
     ``structured`` None means: as the price file says whether it takes a JSON schema.
-    ``api_key_env`` names an environment variable; the key itself is never held here.
+    ``api_key_env`` names an environment variable; the key itself is never held here. ``batch``: first questions
+    of records go through the provider's batch API.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Model:
     price: Price | None = None
     on_too_long: str = "quarantine"  # or "truncate"
     fallbacks: tuple[Model, ...] = ()
+    batch: bool = False
 
     @functools.cached_property
     def identity(self) -> Mapping[str, Any]:
@@ -144,6 +146,12 @@ class Question:
     identity: bytes | None = None
     max_age: float | None = None
     asked_at: float = 0.0
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether it is the first question of a record. Repairs, retries and judges are asked at once: what they
+        are asked about has waited long enough."""
+        return self.sample == 0 and self.origin.purpose == "transform"
 
 
 class Asks(Protocol):

@@ -37,11 +37,14 @@ from loom_dagster.ledger.rows import (
 if TYPE_CHECKING:
     from loom_dagster.ledger.answers import AnswerLog
     from loom_dagster.ledger.audit import Audit, AuditRow, Deed, Tampering
+    from loom_dagster.ledger.batch_tables import BatchRow
+    from loom_dagster.ledger.batches import Batches
     from loom_dagster.ledger.deliveries import Claim, Deliveries
     from loom_dagster.ledger.ledger import Ledger
     from loom_dagster.ledger.outbox import Outbox
     from loom_dagster.ledger.retention import OpenRun, Retention, Slot
     from loom_dagster.ledger.spend_log import SpendLog
+    from loom_dagster.ledger.spool import Spool, Spooled
     from loom_dagster.ledger.upkeep import AnswerGroup, Selection, Upkeep
 
 __all__ = [
@@ -50,6 +53,8 @@ __all__ = [
     "AnswerLog",
     "Audit",
     "AuditRow",
+    "BatchRow",
+    "Batches",
     "BudgetUse",
     "Budgets",
     "ChannelRow",
@@ -76,6 +81,8 @@ __all__ = [
     "SnapshotPlace",
     "SnapshotRow",
     "SpendLog",
+    "Spool",
+    "Spooled",
     "Standing",
     "Tampering",
     "Upkeep",
@@ -89,6 +96,8 @@ _LATE = {
     "AnswerLog": "answers",
     "Audit": "audit",
     "AuditRow": "audit",
+    "BatchRow": "batch_tables",
+    "Batches": "batches",
     "Claim": "deliveries",
     "Deed": "audit",
     "Deliveries": "deliveries",
@@ -99,6 +108,8 @@ _LATE = {
     "Selection": "upkeep",
     "Slot": "retention",
     "SpendLog": "spend_log",
+    "Spool": "spool",
+    "Spooled": "spool",
     "Tampering": "audit",
     "Upkeep": "upkeep",
 }

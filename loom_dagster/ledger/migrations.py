@@ -180,6 +180,18 @@ _AUDIT: Step = (  # what the database itself refuses: to change or to delete wha
     ),
 )
 
+_BATCHES: Step = (
+    """CREATE TABLE batches (
+        batch_id VARCHAR NOT NULL PRIMARY KEY, run_id VARCHAR NOT NULL REFERENCES runs (run_id),
+        allowance INTEGER NOT NULL, pipeline VARCHAR NOT NULL, partition VARCHAR NOT NULL, provider VARCHAR NOT NULL,
+        endpoint VARCHAR NOT NULL, model VARCHAR NOT NULL, provider_id VARCHAR, file_id VARCHAR,
+        state VARCHAR NOT NULL, provider_state VARCHAR, requests INTEGER NOT NULL, done INTEGER NOT NULL,
+        failed INTEGER NOT NULL, reserved BIGINT NOT NULL, spent BIGINT NOT NULL, unconfirmed BIGINT NOT NULL,
+        created_at VARCHAR NOT NULL, submitted_at VARCHAR, checked_at VARCHAR, ended_at VARCHAR, settled_at VARCHAR,
+        cancelled_by VARCHAR, note VARCHAR, host VARCHAR NOT NULL, pid INTEGER NOT NULL,
+        process_start VARCHAR NOT NULL, beat_at VARCHAR NOT NULL)""",
+    "CREATE INDEX batches_of_state ON batches (state, pipeline, partition)",
+)
 _CLEANED: Step = ("ALTER TABLE snapshots ADD COLUMN cleaned_at VARCHAR",)
 
 MIGRATIONS: tuple[Step, ...] = (
@@ -194,6 +206,7 @@ MIGRATIONS: tuple[Step, ...] = (
     _BOOKS,
     _TEXTS,
     _AUDIT,
+    _BATCHES,
     _CLEANED,
 )
 

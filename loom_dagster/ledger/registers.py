@@ -7,6 +7,7 @@ from typing import Self
 
 from loom_dagster.clock import Clock, SystemClock
 from loom_dagster.ledger.audit import Audit
+from loom_dagster.ledger.batches import Batches
 from loom_dagster.ledger.books import Books
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.history import History
@@ -16,6 +17,7 @@ from loom_dagster.ledger.outbox import Outbox
 from loom_dagster.ledger.past_runs import PastRuns
 from loom_dagster.ledger.retention import Retention
 from loom_dagster.ledger.takings import Takings
+from loom_dagster.ledger.trying import Trying
 from loom_dagster.ledger.watermarks import Watermarks
 
 __all__ = ["Registers"]
@@ -35,9 +37,11 @@ class Registers:
         self.retention = Retention(self._database, self._clock)
         self.outbox = Outbox(self._database, self._clock)
         self.past_runs = PastRuns(self._database)
+        self.batches = Batches(self._database, self._clock)
         self.books = Books(self._database, self._clock)
         self.kept = Kept(self._database)
         self.history = History(self._database, self._clock)
+        self.trying = Trying(self._database, self._clock)
 
     def close(self) -> None:
         self._database.close()

@@ -47,11 +47,12 @@ class Room:
                 "raise `monthly_budget` in [tool.loom], or run again next month",
             ),
         }[name]
+        how = "spent, or reserved for batches" if self._sums[name].ordered else "spent"
         if used == 0:
             state, why = "is too small for one call", f"which may cost up to {worst}"
             fix = "raise it, or lower `transform.max_tokens`"
         else:
-            state, why = "is used up", f"{spent} is spent, and the next call may cost up to {worst}"
+            state, why = "is used up", f"{spent} is {how}, and the next call may cost up to {worst}"
         error = OverBudget(f"{what} {state}", why=why, fix=fix)
         error.budget = name
         return error

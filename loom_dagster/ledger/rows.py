@@ -143,7 +143,7 @@ class Standing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineTotals:
     """Of a pipeline since its first run. ``runs`` by status and ``sums`` by metric are of runs that have ended, so they
-    never go down; ``spent`` and ``unconfirmed`` in USD of all; ``released_at``: when the last run ended whose batch is released."""
+    never go down (records that were tried again count once); ``spent`` and ``unconfirmed`` in USD of all; ``released_at``: when the last run ended whose batch is released."""
 
     pipeline: str
     runs: Mapping[str, int]
@@ -223,12 +223,17 @@ class Budgets:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetUse:
     """How far a budget is used, in USD. ``name``: run, day or month. ``unconfirmed``, beside ``spent``: calls
-    whose outcome is not known, at the most they can have cost."""
+    whose outcome is not known, at the most they can have cost; ``ordered``: batches that are not settled, likewise."""
 
     name: str
     limit: float
     spent: float
     unconfirmed: float
+    ordered: float = 0.0
+
+    @property
+    def used(self) -> float:
+        return self.spent + self.unconfirmed + self.ordered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,15 +30,16 @@ from sqlalchemy import (
     update,
 )
 
+from loom_dagster.ledger.batch_tables import batches
 from loom_dagster.ledger.process import Process, is_gone, this_process
 from loom_dagster.ledger.rows import RunHandle
 from loom_dagster.ledger.tables import reservations, spend
 from loom_dagster.records import Account, Usage, to_json
 
-__all__ = ["UNIT", "Call", "Entry", "Stored", "Sums", "add", "hold", "is_owed", "recover", "sums"]
+__all__ = ["SILENT", "UNIT", "Call", "Entry", "Stored", "Sums", "add", "hold", "is_owed", "recover", "sums"]
 
 UNIT = 1e-12  # USD
-_SILENT = timedelta(minutes=15)  # no call lasts as long: a run on another host that says nothing has died
+SILENT = timedelta(minutes=15)  # no call lasts as long: a run on another host that says nothing has died
 Stored = Callable[[bytes, float], float | None]
 """What was paid for the answer with this key, if it was stored at or after this moment (UNIX seconds)."""
 
@@ -87,15 +88,17 @@ class Entry:
 
 @dataclass(slots=True, kw_only=True)
 class Sums:
-    """Of one budget, in picodollars: paid for, paid for perhaps, and reserved by other runs."""
+    """Of one budget, in picodollars: paid for, paid for perhaps, reserved by other runs, and reserved for batches,
+    of which nothing comes back as long as a run lasts."""
 
     spent: int = 0
     unconfirmed: int = 0
     elsewhere: int = 0
+    ordered: int = 0
 
     @property
     def used(self) -> int:
-        return self.spent + self.unconfirmed
+        return self.spent + self.unconfirmed + self.ordered
 
 
 def _sum_where(which: ColumnElement[bool], column: Column[int]) -> ColumnElement[int]:
@@ -121,6 +124,12 @@ _ELSEWHERE = select(
     _sum_where(reservations.c.pipeline == bindparam("of"), reservations.c.amount),
     func.coalesce(func.sum(reservations.c.amount), 0),
 ).where(reservations.c.token != bindparam("own"))
+_ORDERED = select(
+    _sum_where(_of_run(batches), batches.c.reserved),
+    _sum_where(batches.c.pipeline == bindparam("of"), batches.c.reserved),
+    func.coalesce(func.sum(batches.c.reserved), 0),
+).where(batches.c.reserved > 0)
+_GATHERED = select(batches).where(batches.c.state == "spooling")
 _NUMBERS = tuple(f.name for f in fields(Entry))
 _KEYS = ("run_id", "allowance", "day", *Account._fields)
 _COLUMNS = (*_KEYS, "pipeline", *_NUMBERS)
@@ -145,8 +154,14 @@ def sums(connection: Connection, run: RunHandle, day: str, token: str) -> dict[s
     month = {"first": f"{day[:7]}-01", "last": f"{day[:7]}-31"}
     paid = connection.execute(_PAID, given | month).one()
     elsewhere = connection.execute(_ELSEWHERE, given | {"own": token}).one()
+    ordered = connection.execute(_ORDERED, given).one()
     return {
-        name: Sums(spent=int(paid[2 * i]), unconfirmed=int(paid[2 * i + 1]), elsewhere=int(elsewhere[i]))
+        name: Sums(
+            spent=int(paid[2 * i]),
+            unconfirmed=int(paid[2 * i + 1]),
+            elsewhere=int(elsewhere[i]),
+            ordered=int(ordered[i]),
+        )
         for i, name in enumerate(("run", "day", "month"))
     }
 
@@ -201,13 +216,17 @@ def hold(
 
 
 def is_owed(connection: Connection, now: datetime) -> bool:
-    """Whether a killed run had calls in flight that nobody has settled yet."""
-    return any(_is_left(row, now) for row in connection.execute(select(*_OWNER)))
+    """Whether a killed run had calls in flight that nobody has settled yet, or had gathered for a batch."""
+    rows = [*connection.execute(select(*_OWNER)), *connection.execute(_GATHERED)]
+    return any(_is_left(row, now) for row in rows)
 
 
 def recover(connection: Connection, now: datetime, stored: Stored) -> None:
     """Settle what killed runs had in flight: at its price where the answer is in the store, else at
-    the worst case, as unconfirmed."""
+    the worst case, as unconfirmed. What they had gathered for a batch, and not sent, is forgotten."""
+    for row in connection.execute(_GATHERED).all():
+        if _is_left(row, now):
+            connection.execute(delete(batches).where(batches.c.batch_id == row.batch_id))
     for row in connection.execute(select(reservations)).all():
         if not _is_left(row, now):
             continue
@@ -227,4 +246,4 @@ def recover(connection: Connection, now: datetime, stored: Stored) -> None:
 
 def _is_left(row: Any, now: datetime) -> bool:
     owner = Process(host=row.host, pid=row.pid, start=row.process_start)
-    return is_gone(owner, silent=now - row.beat_at >= _SILENT)
+    return is_gone(owner, silent=now - row.beat_at >= SILENT)

@@ -142,6 +142,7 @@ class SpendLog:
                     limit=limit * UNIT,
                     spent=(found[name].spent + spent) * UNIT,
                     unconfirmed=(found[name].unconfirmed + pending) * UNIT,
+                    ordered=found[name].ordered * UNIT,
                 )
                 for name, limit in self._limits.items()
             )

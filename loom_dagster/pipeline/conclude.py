@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from loom_dagster.errors import LoomError, OverBudget
+from loom_dagster.batches import Waiting
+from loom_dagster.errors import LoomError, OverBudget, Transient
 from loom_dagster.ledger import BudgetUse, IndexRow, Ledger, RunHandle, SnapshotRow
 from loom_dagster.pipeline.faults import findings_of
 from loom_dagster.pipeline.outcome import Counts, Outcome, Status, Verdict
@@ -29,13 +30,17 @@ _AT_ONCE = 4096  # rows of a table in memory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A run whose records are all settled. ``written`` is None when it was interrupted."""
+    """A run whose records are all settled. ``written`` is None when it was interrupted, and while some of its records
+    wait for ``batches``: ``waits`` counts them."""
 
     tally: Tally
     written: Written | None
     stopped_by: LoomError | None
     seconds: Mapping[str, float]
     notes: Sequence[str]
+    interrupted: bool = False
+    waits: int = 0
+    batches: Sequence[Waiting] = ()
     budgets: Sequence[BudgetUse] = ()
 
 
@@ -45,13 +50,9 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
     counts = tally.counts if written is None else _counted(tally.counts, written, plan.base)
     numbers = _numbers(plan, counts, ended)
     monitors = () if written is None else watch(plan, handle, numbers, ledger)
-    gate = (
-        Verdict(passed=False, reason="the run was interrupted; the next start continues it")
-        if written is None
-        else batch_verdict(counts, plan.evaluate)
-    )
+    gate = _unfinished(ended) if written is None else batch_verdict(counts, plan.evaluate)
     verdict = held_by(gate, monitors)
-    status = _status(counts, verdict, interrupted=written is None)
+    status = _status(counts, verdict, interrupted=ended.interrupted)
     held = any(m.holds for m in monitors)
     released = written is not None and not held and _released(plan, counts, verdict, status, ledger)
     outcome = Outcome(
@@ -82,6 +83,8 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         notes=ended.notes,
         stopped_by=_stopped_by(plan, ended),
         stopped_kind=_stopped_kind(ended),
+        batches=ended.batches,
+        in_batches=ended.waits,
     )
     waiting = ledger.quarantines(plan.pipeline, plan.partition)
     ledger.finish_run(
@@ -99,6 +102,12 @@ def conclude(plan: Plan, handle: RunHandle, ended: Ended, ledger: Ledger, *, now
         findings=findings_of(plan, outcome, gate),
     )
     return outcome
+
+
+def _unfinished(ended: Ended) -> Verdict:
+    if ended.interrupted:
+        return Verdict(passed=False, reason="the run was interrupted; the next start continues it")
+    return Verdict(passed=False, reason="the answers come with a batch; the next start continues it")
 
 
 def _numbers(plan: Plan, counts: Counts, ended: Ended) -> Numbers:
@@ -126,7 +135,9 @@ def _stopped_by(plan: Plan, ended: Ended) -> str | None:
 def _stopped_kind(ended: Ended) -> str | None:
     if ended.stopped_by is None:
         return None
-    return "budget" if isinstance(ended.stopped_by, OverBudget) else "misconfigured"
+    if isinstance(ended.stopped_by, Transient):
+        return "budget" if isinstance(ended.stopped_by, OverBudget) else "unavailable"
+    return "misconfigured"
 
 
 def _snapshot(outcome: Outcome, written: Written, plan: Plan, now: datetime) -> SnapshotRow:

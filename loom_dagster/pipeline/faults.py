@@ -31,7 +31,7 @@ def findings_of(plan: Plan, outcome: Outcome, gate: Verdict) -> Findings | None:
 
     A batch that only a monitor holds is told as the monitor's alert, to those too who want to hear of the gate.
     """
-    if plan.trial or outcome.status == "interrupted":
+    if plan.trial or outcome.status == "interrupted" or outcome.waits:
         return None
     checks = {**_of_the_run(outcome), **_of_monitors(plan, outcome)}
     if outcome.counts.extracted and outcome.status in ("succeeded", "held"):

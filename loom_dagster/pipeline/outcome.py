@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from loom_dagster.batches import Waiting
 from loom_dagster.ledger import BudgetUse
 from loom_dagster.monitors import MonitorResult
 from loom_dagster.release.verdict import Counts, Verdict
@@ -20,6 +21,7 @@ __all__ = [
     "Spending",
     "Status",
     "Verdict",
+    "Waiting",
 ]
 
 Status = Literal["succeeded", "held", "deferred", "interrupted", "failed"]
@@ -117,6 +119,18 @@ class Outcome:
     stopped_by: str | None = None
     stopped_kind: str | None = None
     load: LoadResult | None = None
+    batches: Sequence[Waiting] = ()
+    in_batches: int = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is nothing to do but to wait for batches, and nothing is wrong."""
+        return (
+            self.status == "deferred"
+            and bool(self.batches)
+            and self.counts.deferred == self.in_batches
+            and self.stopped_by is None
+        )
 
     @property
     def nothing_passed(self) -> bool:
@@ -124,6 +138,8 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
+        if self.waits:
+            return 0
         alarmed = any(m.severity == "error" and not m.passed for m in self.monitors)
         return self.released_code or int(alarmed)
 
@@ -142,4 +158,4 @@ class Outcome:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: every field, and the exit code."""
-        return {**asdict(self), "exit_code": self.exit_code}
+        return {**asdict(self), "waits": self.waits, "exit_code": self.exit_code}

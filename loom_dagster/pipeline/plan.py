@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from loom_dagster.batches import Desk
 from loom_dagster.gateway import Asks, Question, Spend
 from loom_dagster.ledger import Budgets, RunHandle, VersionRow
 from loom_dagster.pipeline.route import Route
@@ -51,7 +52,7 @@ class Plan:
     hold is gone from the source. ``again``: these are records of the quarantine. ``series``: the partitions follow each
     other in time, so that monitors compare with earlier ones. ``tells`` names the channels that
     hear of a check that fails; ``skips``: records that fail are skipped. ``taken``: how the source looked just before it
-    was opened, for the ledger.
+    was opened, for the ledger. ``desk``: questions that the gateway does not ask go into batches.
     """
 
     pipeline: str
@@ -89,6 +90,7 @@ class Plan:
     series: bool = False
     tells: Callable[[str], Sequence[str]] = lambda check: ()
     skips: bool = False
+    desk: Desk | None = None
 
     @property
     def of_stream(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from loom_dagster.errors import LoomError, Misconfigured, Outage, OverBudget, Permanent
+from loom_dagster.errors import LoomError, Misconfigured, Outage, OverBudget, Permanent, Waits
 from loom_dagster.evaluate import Case, Evaluation
 from loom_dagster.records import Answer, Passed, Quarantined, Record, Stage
 from loom_dagster.transform import Transformed
@@ -66,7 +66,8 @@ class OnFailure:
 class Route:
     """Settles records one by one. ``samples`` holds, for records that are tried again, how many
     answers were had before. ``stopped_by`` is set by the first error that stops the run, ``over_budget`` by
-    the last one for which there was no money: records whose answers are in the store go on."""
+    the last one for which there was no money: records whose answers are in the store go on. ``waits`` counts the
+    records whose answers come with a batch."""
 
     transform: Transforms
     judges: Judges
@@ -74,6 +75,7 @@ class Route:
     samples: Mapping[str, int] = field(default_factory=dict)
     stopped_by: Misconfigured | None = None
     over_budget: OverBudget | None = None
+    waits: int = 0
 
     async def settle(self, record: Record) -> Fate:
         """The fate of ``record``. Never raises for anything that is about the record."""
@@ -84,6 +86,7 @@ class Route:
         except Outage as error:
             if isinstance(error, OverBudget):
                 self.over_budget = error
+            self.waits += isinstance(error, Waits)
             return _deferred(record, error)
         except Misconfigured as error:
             if self.stopped_by is None:

@@ -11,11 +11,12 @@ Killed at any point, the next start repeats it with the answers that are already
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from loom_dagster.clock import Clock
-from loom_dagster.errors import LoomError, Misconfigured
+from loom_dagster.errors import LoomError, Misconfigured, Transient
 from loom_dagster.events import Listener, Note, Progress, RunStarted, StageDone
 from loom_dagster.ledger import Ledger, RunHandle, SpendLog
 from loom_dagster.pipeline.conclude import Ended, conclude
@@ -106,9 +107,13 @@ def run(
     try:
         if plan.taken is not None:
             ledger.takings.note(handle.run_id, plan.taken)
+        if plan.desk is not None:
+            plan.desk.order.begin(handle)
         with ledger.spend(handle, plan.budgets, plan.paid) as spend:
             return _run(plan, handle, ledger, spend, listen=listen, stop=stop, clock=clock)
     finally:
+        if plan.desk is not None:
+            plan.desk.order.close()
         ledger.leave_run(handle)
 
 
@@ -134,7 +139,7 @@ def _run(
     )
     began = clock.monotonic()
     try:
-        streamed, route = asyncio.run(
+        streamed, route, unsent = asyncio.run(
             _stream(plan, handle, ledger, spend, writer, tally, telling, stop, clock=clock)
         )
         spend.close()
@@ -148,7 +153,8 @@ def _run(
             ("evaluate", tally.passed),
         ):
             listen(StageDone(pipeline=plan.pipeline, stage=stage, records=n, seconds=seconds[stage]))
-        written = None if streamed.interrupted else _commit(plan, handle, writer, streamed.batches)
+        unfinished = streamed.interrupted or bool(route.waits)
+        written = None if unfinished else _commit(plan, handle, writer, streamed.batches)
         if written is not None:
             _tell_gone(plan, written, telling)
     except BaseException:
@@ -159,12 +165,18 @@ def _run(
     ended = Ended(
         tally=tally,
         written=written,
-        stopped_by=route.stopped_by or route.over_budget,
+        interrupted=streamed.interrupted,
+        waits=route.waits,
+        batches=() if plan.desk is None or not route.waits else plan.desk.waiting(handle),
+        stopped_by=route.stopped_by or unsent or route.over_budget,
         budgets=spend.use(),
         seconds={**seconds, "total": clock.monotonic() - began},
         notes=tuple(telling.notes),
     )
-    return conclude(plan, handle, ended, ledger, now=clock.now())
+    outcome = conclude(plan, handle, ended, ledger, now=clock.now())
+    if plan.desk is not None and outcome.status in ("succeeded", "held"):
+        plan.desk.order.end()
+    return outcome
 
 
 async def _stream(
@@ -178,7 +190,7 @@ async def _stream(
     stop: Stop,
     *,
     clock: Clock,
-) -> tuple[Streamed, Route]:
+) -> tuple[Streamed, Route, LoomError | None]:
     def on_tick() -> None:
         telling.progress(tally)
         _warn(plan, tally, telling)
@@ -190,12 +202,30 @@ async def _stream(
             streamed = await stream(
                 plan.batches(), route, writer, tally, stop, pace=plan.pace, on_tick=on_tick, clock=clock
             )
+        unsent = await _send(plan, streamed, route, telling.note)
     finally:
         beating.cancel()
         await asyncio.gather(beating, return_exceptions=True)
     telling.progress(tally, exhausted=True)
     _warn(plan, tally, telling)
-    return streamed, route
+    return streamed, route, unsent
+
+
+async def _send(
+    plan: Plan, streamed: Streamed, route: Route, note: Callable[[str], None]
+) -> LoomError | None:
+    """What was gathered for batches goes to the provider, unless the stream did not get to its end: then all of it is
+    gathered anew by the next start. Gives what kept it from being sent."""
+    if plan.desk is None:
+        return None
+    if streamed.interrupted or streamed.failure is not None or route.stopped_by is not None:
+        plan.desk.order.drop()
+        return None
+    try:
+        await plan.desk.send(note)
+    except (Misconfigured, Transient) as error:
+        return error
+    return None
 
 
 def _warn(plan: Plan, tally: Tally, telling: _Telling) -> None:

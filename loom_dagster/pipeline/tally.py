@@ -122,7 +122,7 @@ class Tally:
             self.unpriced += 1
         else:
             self.cost["evaluate" if judged else "transform"] += answer.cost
-        if not judged:
+        if not judged and (answer.latency or not question.model.batch):  # a batch has none
             self._latencies.add(answer.latency)
 
     def seconds(self) -> dict[str, float]:

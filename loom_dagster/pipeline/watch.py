@@ -37,9 +37,7 @@ class Numbers:
 
     def facts(self) -> Facts:
         """For the monitors."""
-        budgets = [
-            Budget(name=b.name, limit=b.limit, used=b.spent + b.unconfirmed) for b in self.spending.budgets
-        ]
+        budgets = [Budget(name=b.name, limit=b.limit, used=b.used) for b in self.spending.budgets]
         return Facts.of(self._metrics(), self.scores, budgets=budgets, used_up=self._used_up)
 
     def kept(self, verdict: Verdict, monitors: Sequence[MonitorResult]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from loom_dagster.release.verdict import Counts, Verdict, batch_verdict, reaches
 if TYPE_CHECKING:
     from loom_dagster.release.cleaning import bytes_in, leftovers, remove, unread
     from loom_dagster.release.columns import check_columns
+    from loom_dagster.release.past import PastRecord, past_ids, past_records
     from loom_dagster.release.pruning import prune
     from loom_dagster.release.releases import Releases
     from loom_dagster.release.replay import Replay, check_replay, merge_retry, rows_for_retry
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchResult",
     "Counts",
+    "PastRecord",
     "Releases",
     "Replay",
     "Snapshot",
@@ -38,6 +40,8 @@ __all__ = [
     "gone",
     "leftovers",
     "merge_retry",
+    "past_ids",
+    "past_records",
     "prune",
     "reaches",
     "remove",
@@ -46,6 +50,7 @@ __all__ = [
 ]
 
 _LATE = {
+    "PastRecord": "past",
     "Releases": "releases",
     "Replay": "replay",
     "SnapshotWriter": "snapshot_writer",
@@ -55,6 +60,8 @@ _LATE = {
     "gone": "union",
     "leftovers": "cleaning",
     "merge_retry": "replay",
+    "past_ids": "past",
+    "past_records": "past",
     "prune": "pruning",
     "remove": "cleaning",
     "rows_for_retry": "replay",

@@ -170,7 +170,7 @@ def _fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _append(folder: FolderWriter, name: str, table: pa.Table) -> None:
-    for rows in table.to_batches(max_chunksize=16_384):
+    for rows in table.to_batches(max_chunksize=8_192):
         folder.append(name, rows)
 
 

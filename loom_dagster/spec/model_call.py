@@ -44,13 +44,15 @@ class PriceSpec(Block):
 
 
 class Transform(Block):
-    """The model call. Without ``model`` the project's is taken."""
+    """The model call. Without ``model`` the project's is taken. ``mode: batch`` asks through the provider's batch API:
+    half the price, and up to a day to wait."""
 
     type: Literal["ai"] = "ai"
     prompt: str = Field(min_length=1)
     prompt_version: Text | None = None
     model: str | None = None
     model_version: Text | None = None
+    mode: Literal["online", "batch"] = "online"
     temperature: Annotated[float, Field(ge=0.0, le=2.0, allow_inf_nan=False)] | None = 0.0
     max_tokens: Count | None = None
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] | None = None

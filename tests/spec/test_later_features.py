@@ -17,7 +17,6 @@ DEFAULTS = {
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        ({"transform": ", mode: batch"}, "`transform.mode`"),
         ({"transform": ", type: rag"}, "`transform.type: rag`"),
         ({"prompt": "classify@production"}, "a label on a prompt (`@production`)"),
         ({"more": "execution: {}"}, "`execution`"),

@@ -1,0 +1,77 @@
+"""A batch is reserved at its worst case in every budget until it is settled, whoever has died since."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.batches.conftest import PRICE
+
+pytestmark = pytest.mark.service
+
+
+def use(outcome, name="run"):
+    return next(budget for budget in outcome.spending.budgets if budget.name == name)
+
+
+def test_what_is_reserved_outlives_the_process_and_is_given_back_once(project, server):
+    project.texts(10)
+    project.batch_pipeline(monitoring={"cost_budget": 1.0})
+    first = project.ask()
+    worst = first.batches[0].reserved
+    assert worst > 0 and use(first).ordered == pytest.approx(worst)
+    # another process: nothing of it is "unknown", all of it still counts
+    child = project.run("classify")
+    assert child.code == 0 and child.outcome["waits"] is True
+    books = project.books()
+    assert (books.spent, books.unconfirmed) == (0, 0) and books.reserved == pytest.approx(worst)
+    server.finish()
+    done = project.ask()
+    assert use(done).ordered == 0 and use(done).unconfirmed == 0
+    assert use(done).spent == pytest.approx(server.stats()["cost"], abs=1e-9)
+    project.ask()
+    assert project.books().spent == pytest.approx(server.stats()["cost"], abs=1e-9)
+
+
+def test_the_batch_of_one_pipeline_counts_in_the_project_s_month_for_another(project, server):
+    project.texts(10)
+    project.batch_pipeline()
+    worst = project.ask().batches[0].reserved
+    project.write("pyproject.toml", f"[tool.loom]\nmonthly_budget = {worst * 1.01}\n")
+    project.write("prompts/other.txt", "Other: {{ input.text }}")
+    base = {"model": "openai/any", "api_base": server.base_url, "price": PRICE}
+    project.pipeline("other", transform={**base, "prompt": "prompts/other.txt"})
+    refused = project.ask("other")
+    assert refused.stopped_kind == "budget" and "reserved for batches" in (refused.stopped_by or "")
+    assert server.stats().get("online") is None
+    server.finish()
+    project.ask()
+    assert project.ask("other").status == "succeeded"
+
+
+def test_what_does_not_fit_is_deferred_and_what_fits_is_sent(project, server, passed):
+    texts = project.texts(10)
+    project.batch_pipeline()
+    each = project.ask().batches[0].reserved / 10
+    project.batch_pipeline(monitoring={"cost_budget": each * 6.5})
+    project.write("prompts/classify.txt", "Tell positive from negative: {{ input.id }}: {{ input.text }}")
+    first = project.ask()
+    assert first.stopped_kind == "budget" and first.exit_code == 1
+    sent = first.in_batches
+    assert 4 <= sent <= 7 and first.counts.deferred == 10 and first.batches[0].requests == sent
+    assert first.batches[0].reserved <= each * 6.5
+    for _ in range(3):
+        server.finish()
+        done = project.ask()
+    assert done.status == "succeeded" and passed(done) == list(texts)
+    assert project.books().spent == pytest.approx(server.stats()["cost"], abs=1e-9)
+
+
+def test_batches_are_half_the_price_of_the_same_questions_online(project, server):
+    project.texts(10)
+    project.batch_pipeline()
+    project.ask()
+    server.finish()
+    in_batch = project.ask().spending.total
+    project.batch_pipeline(transform={"mode": "online", "cache": {"enabled": False}})
+    online = project.ask().spending.total
+    assert in_batch == pytest.approx(online / 2)
