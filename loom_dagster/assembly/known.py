@@ -82,7 +82,7 @@ def unknown_record(
     if not known and not any(_exists(loom, name, place) for place in places):
         return Misconfigured(
             f"there is no record `{record_id}` to be found in {where}",
-            why="the files of its snapshots are gone",
+            why=_gone(loom, name, places),
             fix=f"make them again: loom run {name} --fresh",
             kind="snapshot_gone",
         )
@@ -112,6 +112,13 @@ def _some_ids(loom: State, name: str, places: Sequence[SnapshotPlace]) -> list[s
                     known += batch.column(0).to_pylist()
                     break
     return known
+
+
+def _gone(loom: State, name: str, places: Sequence[SnapshotPlace]) -> str:
+    rows = [loom.ledger.snapshot(name, place.run_id) for place in places]
+    cleaned = max((row.cleaned_at for row in rows if row and row.cleaned_at), default=None)
+    when = f": `loom clean` removed them on {cleaned:%Y-%m-%d}" if cleaned else ""
+    return f"the files of its snapshots are gone{when}"
 
 
 def snapshot_folder(loom: State, name: str, place: SnapshotPlace) -> Path:
