@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import ViewportSize, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.browser.pages import Pages
 from tests.servers.chromium import chromium
@@ -25,6 +25,7 @@ PARTS = ("pyproject.toml", "definitions.py", "pipelines", "prompts", "context", 
 SMALL = 250_000
 MANY = 200
 USUAL: ViewportSize = {"width": 1300, "height": 760}
+TALL: ViewportSize = {"width": 1100, "height": 1040}
 WIDE: ViewportSize = {"width": 1750, "height": 900}
 
 
@@ -92,9 +93,13 @@ def environ() -> dict[str, str]:
 
 def take(pages: Pages, name: str) -> None:
     """What is to be seen, as docs/images/NAME.png."""
-    pages.page.mouse.move(0, 0)
+    shoot(pages.page, name)
+
+
+def shoot(page: Page, name: str) -> None:
+    page.mouse.move(0, 0)
     target = IMAGES / f"{name}.png"
-    pages.page.screenshot(path=target, animations="disabled")
+    page.screenshot(path=target, animations="disabled")
     if target.stat().st_size > SMALL:
         raise RuntimeError(f"{target.name} has {target.stat().st_size} bytes, more than {SMALL}")
     print(f"{target.relative_to(ROOT)}: {target.stat().st_size:,} bytes")
@@ -140,6 +145,15 @@ def many_pipelines(pages: Pages) -> None:
     take(pages, "many-pipelines")
 
 
+def report(page: Page, folder: Path) -> None:
+    """The page that `loom report` writes, from its top to the matrix."""
+    loom(folder, "report", "customer_sentiment", "--output", str(folder / "report.html"))
+    page.set_viewport_size(TALL)
+    page.goto((folder / "report.html").as_uri())
+    expect(page.get_by_text("judged records agree")).to_be_visible()
+    shoot(page, "report")
+
+
 def main() -> None:
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -156,6 +170,7 @@ def main() -> None:
         folder = Path(scratch) / "reviews"
         folder.mkdir()
         demo(folder)
+        report(page, folder)
         pictures(folder, asset_graph, metadata_plot)
         strict(folder)
         loom(folder, "run", "customer_sentiment", code=1)

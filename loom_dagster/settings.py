@@ -60,6 +60,8 @@ class Settings:
     the environment a whole URL; None: a file in ``state``. ``channels``: where alerts can go, by name; ``alerts``:
     what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``batch_poll``:
     the longest between two looks at a batch that is waited for; ``batch_requests``: the most questions in one.
+    what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``telemetry``: `otlp`, spans of runs and calls; where to is said
+    by the environment, as OpenTelemetry has it.
     """
 
     root: Path
@@ -82,6 +84,7 @@ class Settings:
     ui_url: str | None = None
     batch_poll: float = 60.0
     batch_requests: int | None = None
+    telemetry: str | None = None
 
     @property
     def state_dir(self) -> Path:
@@ -197,6 +200,10 @@ def _typed(name: str, value: Any) -> Any:
             if budget == 0:
                 raise _not(f"setting `{name}`", value, "an amount in USD above zero")
             return budget
+        case "telemetry":
+            if value != "otlp":
+                raise _not(f"setting `{name}`", value, '"otlp", the one there is')
+            return value
         case "prices":
             if not isinstance(value, Mapping):
                 raise _not(f"setting `{name}`", value, "a table of models")

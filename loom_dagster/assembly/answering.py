@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loom_dagster.assembly.asking import Asker, Paid, SinceNow, asker, spending_handle
+from loom_dagster.assembly.asking import Asker, Paid, SinceNow, asker
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Misconfigured
-from loom_dagster.gateway import AnswerStore, Gateway, Question, Shares
+from loom_dagster.gateway import AnswerStore, Asks, Gateway, Question, Shares
 from loom_dagster.gateway.question import Origin
 from loom_dagster.ledger import Budgets, SpendLog
 from loom_dagster.prompt_tests.recordings import Recorded, Recording, Replayed, recording_path
@@ -31,7 +31,7 @@ __all__ = ["Answering", "BenchOptions"]
 class BenchOptions:
     """How answers are had: from the store, and asked for where they are not there (default); ``fresh``: all asked anew;
     ``replay``: from the suite's recording only. ``record`` keeps in it what was used. ``budget``: USD, instead of the
-    suite's. ``run_id`` is shared by all that share this budget. ``model`` and ``offline`` as of a run."""
+    suite's. ``shared`` is what all who have the budget together call it. ``model`` and ``offline`` as of a run."""
 
     fresh: bool = False
     record: bool = False
@@ -39,7 +39,7 @@ class BenchOptions:
     budget: float | None = None
     model: str | None = None
     offline: bool = False
-    run_id: str | None = None
+    shared: str = ""
 
     def __post_init__(self) -> None:
         if self.replay and (self.fresh or self.record):
@@ -53,11 +53,11 @@ class Answering:
     def __init__(self, loom: Loom, suite: SuiteFile, ready: Prepared, options: BenchOptions) -> None:
         self._loom, self._suite, self._ready, self._options = loom, suite, ready, options
         place = recording_path(suite.path)
-        self.recording = Recording.load(place, shown_path(place, loom.settings.root))
+        self.recording = Recording.load(place, shown_path(place, loom.settings.root), replays=options.replay)
         self.paid = Paid()
         self.notes: dict[str, None] = {}
         self._hearing, self._stack = threading.Lock(), contextlib.ExitStack()
-        if options.replay and not self.recording.answers:
+        if options.replay and not self.recording.entries:
             what = "the recording is empty" if place.exists() else "there is no recording to replay"
             raise Misconfigured(what, where=self.recording.shown, fix=f"make it with {self._again}")
 
@@ -90,8 +90,15 @@ class Answering:
     @contextlib.asynccontextmanager
     async def asker(self) -> AsyncIterator[Asker]:
         """The pipeline, to be asked. Raises Misconfigured when it has problems."""
+        async with self.asks() as asks:
+            known = self.recording if self._options.record or self._options.replay else None
+            yield asker(self._ready, asks, self._loom.clock.now().timestamp(), known)
+
+    @contextlib.asynccontextmanager
+    async def asks(self) -> AsyncIterator[Asks]:
+        """What answers: the models, or the recording."""
         if self.replayed is not None:
-            yield asker(self._ready, self.replayed, 0.0)
+            yield self.replayed
             return
         settings, clock = self._loom.settings, self._loom.clock
         with self.books() as spend:
@@ -106,22 +113,22 @@ class Answering:
                 note=self.note,
             )
             async with gateway:
-                yield asker(self._ready, gateway, clock.now().timestamp())
+                yield gateway
 
     def books(self) -> SpendLog:
-        """Where what is paid is written. Tests of a pipeline spend of its day's money and the project's month's, and no more than their own cap."""
-        most, run_id = self._options.budget, self._options.run_id
+        """Where what is paid is written. Tests spend of their pipeline's money of the day and the project's of the month,
+        and no more than their own cap."""
+        from loom_dagster.assembly.plan import paid_for  # a run's, with all that is behind it
+
+        most, shared = self._options.budget, self._options.shared
         if most is None:
             most = self._suite.spec.budget
-            run_id = run_id and f"{run_id}-{digest(self._suite.file).hex()[:8]}"
+            shared = shared and f"{shared}-{digest(self._suite.file).hex()[:8]}"
         limits = self._ready.budgets
-        handle = spending_handle(self._suite.spec.pipeline, run_id, self._loom.clock.now())
-
-        def paid(key: bytes, since: float) -> float | None:
-            answer = self.store.get(key, not_before=since)
-            return None if answer is None else answer.cost
-
-        return self._loom.ledger.spend(handle, Budgets(run=most, day=limits.day, month=limits.month), paid)
+        ledger = self._loom.ledger
+        handle = ledger.trying.handle(self._suite.spec.pipeline, shared)
+        budgets = Budgets(run=most, day=limits.day, month=limits.month)
+        return ledger.spend(handle, budgets, functools.partial(paid_for, self.store))
 
     def hear(self, question: Question, answer: Answer) -> None:
         """Of every answer, in any thread."""

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Misconfigured, Outage, OverBudget, Permanent, Transient
-from loom_dagster.evaluate import Case, Panel, build_panel
+from loom_dagster.evaluate import Case, Judgements, Panel, build_panel
 from loom_dagster.gateway import AnswerStore, Asks
 from loom_dagster.gateway.question import Origin
-from loom_dagster.ledger import RunHandle
 from loom_dagster.prompt_tests import Observed
 from loom_dagster.records import Answer, Record, Score, digest
 from loom_dagster.transform import Transformer
 
-__all__ = ["Asker", "Paid", "SinceNow", "asker", "spending_handle"]
+__all__ = ["Asker", "Paid", "SinceNow", "asker"]
 
 SALT = "~test"
 """Where a pipeline's cache is off, every run asks anew; tests ask anew when they are told to."""
@@ -59,20 +56,6 @@ class SinceNow:
 
     async def put(self, answer: Answer, origin: Origin) -> None:
         await self.store.put(answer, origin)
-
-
-def spending_handle(pipeline: str, run_id: str | None, now: datetime) -> RunHandle:
-    """What the spending of tests is booked under. It holds no lease: tests and runs do not wait for each other.
-    ``run_id`` is shared by processes that share a budget."""
-    return RunHandle(
-        run_id=run_id or f"test-{uuid.uuid4().hex}",
-        pipeline=pipeline,
-        partition=SALT,
-        fingerprint="",
-        resumed=False,
-        started_at=now,
-        token="",
-    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,8 +125,8 @@ def _with_answers(seen: Observed, answers: tuple[Answer, ...]) -> Observed:
     )
 
 
-def asker(ready: Prepared, asks: Asks, started_at: float) -> Asker:
-    """Raises Misconfigured when the pipeline has problems."""
+def asker(ready: Prepared, asks: Asks, started_at: float, known: Judgements | None = None) -> Asker:
+    """``known`` keeps what judges said. Raises Misconfigured when the pipeline has problems."""
     ready.require()
     prompt, schema, models, model = ready.prompt, ready.schema, ready.models, ready.model
     if prompt is None or schema is None or models is None or model is None:
@@ -169,6 +152,7 @@ def asker(ready: Prepared, asks: Asks, started_at: float) -> Asker:
             salt=SALT,
             asked_at=started_at,
             root=ready.settings.root,
+            known=known,
         ),
         judged=bool(spec.evaluate.evaluators),
         room=asyncio.Semaphore(max(1, round(model.in_flight * _MORE))),

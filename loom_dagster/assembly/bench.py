@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,6 +23,7 @@ from loom_dagster.prompt_tests.cases import Case
 from loom_dagster.prompt_tests.distributional import run_distributional
 from loom_dagster.prompt_tests.items import Item, Result, SampleResult
 from loom_dagster.prompt_tests.running import run_case
+from loom_dagster.prompt_tests.verdicts import Compared
 from loom_dagster.settings import RunOptions
 from loom_dagster.spec.suite_file import read_suite
 from loom_dagster.spec.suites import DistributionalTest, IntegrationTest
@@ -94,6 +96,12 @@ class Bench:
         with self._turn:
             thread = self._thread or self._start()
         return thread.submit(self._run(item))
+
+    def compare(self, items: Sequence[Item], said: str) -> list[Compared]:
+        """The pipeline with the baseline ``said``, on the same ``items``. Blocks. Raises Misconfigured and Outage."""
+        from loom_dagster.assembly.comparing import Comparing  # reads snapshots and git, and few tests do
+
+        return Comparing(self._loom, self._ready, self._samples, self.answering).compare(items, said)
 
     async def _run(self, item: Item) -> Result:
         if self._asker is None:

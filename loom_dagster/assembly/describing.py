@@ -135,6 +135,8 @@ def run_lineage(loom: State, name: str, run_id: str) -> dict[str, Any]:
         "stopped_by": outcome.get("stopped_by"),
         "snapshot": _snapshot(loom, name, run),
         "texts": used.missing or "kept",
+        "prompt_columns": sorted(used.prompt.columns) if not isinstance(used.prompt, str) else [],
+        "output_columns": used.outputs,
     }
 
 
@@ -152,7 +154,8 @@ def _models(used: Used) -> list[dict[str, Any]]:
         return [{"role": role, "name": name} for role, name in roles if name]
     many = [("transform", recipe["model"]), *(("fallback", m) for m in recipe["fallbacks"])]
     many += [("second", recipe["second"])] if recipe["second"] else []
-    many += [(f"evaluate:{n}", e["judge"]) for n, e in recipe["evaluators"].items() if "judge" in e]
+    judged = ((n, recipe["evaluators"][n]) for n in used.evaluators)
+    many += [(f"evaluate:{n}", e["judge"]) for n, e in judged if "judge" in e]
     answered = set(used.versions.get("models_used") or ())
     return [
         {
@@ -168,7 +171,7 @@ def _models(used: Used) -> list[dict[str, Any]]:
 
 
 def _evaluators(loom: State, used: Used) -> list[dict[str, Any]]:
-    order = list(used.recipe.get("evaluators", ()))
+    order = used.evaluators
     kept = loom.ledger.evaluations(used.run.run_id)
     kept.sort(key=lambda e: order.index(e["name"]) if e["name"] in order else len(order))
     said: Mapping[str, Any] = used.recipe.get("evaluators", {})

@@ -81,8 +81,7 @@ def _pairs(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dic
 
 def _scores(loom: State, one: Used, two: Used) -> list[dict[str, Any]]:
     old, new = ({e["name"]: e for e in loom.ledger.evaluations(u.run.run_id)} for u in (one, two))
-    order = list(two.recipe.get("evaluators", ())) or list(new)
-    names = dict.fromkeys([*(n for n in order if n in new), *new, *old])
+    names = dict.fromkeys([*(n for n in two.evaluators if n in new), *new, *old])
     return [
         {
             "name": name,

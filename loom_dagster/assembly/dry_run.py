@@ -12,7 +12,7 @@ from typing import Any
 from loom_dagster.costs import Asked, purpose_of
 from loom_dagster.errors import LoomError, Permanent
 from loom_dagster.evaluate import Case, Panel
-from loom_dagster.gateway import AnswerSchema, Question, question_key
+from loom_dagster.gateway import AnswerSchema, Model, Question, question_key
 from loom_dagster.gateway.gateway import usable
 from loom_dagster.gateway.keys import model_prefix
 from loom_dagster.gateway.tokens import Tokenizer
@@ -31,33 +31,38 @@ class _Unasked(Permanent):
 @dataclass(kw_only=True)
 class Notebook:
     """Stands where the gateway stands in a run. ``stored`` looks answers up; ``counted`` gives, by purpose and model, what
-    providers counted of the prompts of records that were asked before."""
+    providers counted of the prompts of records that were asked before. ``invented``: which of the outputs that stand in
+    for one that is not there yet is judged now."""
 
     stored: Callable[[bytes, float | None], Answer | None]
     tokenizer: Callable[[str], Tokenizer]
     counted: Callable[[str, str], Mapping[str, int]]
     asked: list[Asked] = field(default_factory=list)
     unasked: bool = False
+    invented: int | None = None
     user: str = ""
     schemas: dict[str, AnswerSchema | None] = field(default_factory=dict)
     pairs: dict[str, list[int]] = field(default_factory=dict)
-    _prefixes: dict[str, Any] = field(default_factory=dict)
+    _prefixes: dict[int, tuple[Model, Any]] = field(default_factory=dict)
+    _paid: dict[bytes, int | None] = field(default_factory=dict)  # and for which invented output
+    _shared: set[bytes] = field(default_factory=set)
     _counted: dict[str, Mapping[str, int]] = field(default_factory=dict)
 
     def start(self) -> None:
         """The next record."""
-        self.asked, self.unasked, self.user = [], False, ""
+        self.asked, self.unasked, self.invented, self.user = [], False, None, ""
 
     async def ask(self, question: Question) -> Answer:
         """The stored answer. Raises Permanent for one that is of no use, and where there is none."""
         model, purpose = question.model, purpose_of(question.origin.purpose)
-        prefix = self._prefixes.get(model.name)
-        if prefix is None:
-            prefix = self._prefixes[model.name] = model_prefix(model)
+        if id(model) not in self._prefixes:  # a judge may have the same name and other parameters
+            self._prefixes[id(model)] = model, model_prefix(model)
+        _, prefix = self._prefixes[id(model)]
         since = None if question.max_age is None else question.asked_at - question.max_age
-        answer = self.stored(question_key(question, prefix), since)
+        key = question_key(question, prefix)
+        answer = self.stored(key, since)
         tokens = self.tokenizer(model.name).question(question.messages, question.schema)
-        self.asked.append(Asked(purpose, tokens, answer is not None))
+        self.asked.append(Asked(purpose, tokens, self._is_free(key, answer)))
         self.schemas.setdefault(purpose, question.schema)
         if purpose == question.origin.purpose:
             self._compare(purpose, question, tokens)
@@ -69,6 +74,16 @@ class Notebook:
                 )
             raise _Unasked("nobody is asked")
         return usable(answer)
+
+    def _is_free(self, key: bytes, answer: Answer | None) -> bool:
+        """Whether the answer is there, or will be: who asks the same again waits for the first one. Of an invented output
+        that is known only once another one has led to the same question."""
+        known, first = key in self._paid, self._paid.setdefault(key, self.invented)
+        if self.invented is None:
+            return known or answer is not None
+        if known and first != self.invented:
+            self._shared.add(key)
+        return key in self._shared
 
     def _compare(self, purpose: str, question: Question, tokens: int) -> None:
         known = self._counted.get(purpose)
@@ -101,7 +116,10 @@ class Rehearsal:
         except Permanent:
             if not book.unasked:  # an answer that is there and of no use, or a prompt that cannot be rendered
                 return book.asked
-            output, shown = self.outputs[record.position % len(self.outputs)], book.user
+            if self.panel is None:
+                return book.asked
+            book.invented = record.position % len(self.outputs)
+            output, shown = self.outputs[book.invented], book.user
         if self.panel is not None:
             try:
                 await self.panel.judge(Case(record=record, output=output, rendered_input=shown))

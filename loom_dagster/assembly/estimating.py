@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from loom_dagster.assembly.dry_run import Notebook, Rehearsal
 from loom_dagster.assembly.model_problems import check_models, models_of
 from loom_dagster.assembly.prepared import Prepared
-from loom_dagster.assembly.terms import Subject, estimate_of
+from loom_dagster.assembly.terms import Subject, estimate_of, nearest_model
 from loom_dagster.costs import (
     Asked,
     BudgetForecast,
@@ -27,7 +26,6 @@ from loom_dagster.costs import (
 from loom_dagster.errors import Misconfigured, Permanent
 from loom_dagster.evaluate import Panel, build_panel
 from loom_dagster.gateway import way_of
-from loom_dagster.gateway.prices import price_file
 from loom_dagster.gateway.tokens import Tokenizer
 from loom_dagster.ledger.past_answers import past_answers, past_texts
 from loom_dagster.records import Answer, Record
@@ -37,17 +35,17 @@ from loom_dagster.spec.models import JudgedSpec
 from loom_dagster.transform import OUTPUT_COLUMN, Transformer
 
 if TYPE_CHECKING:
-    from loom_dagster.assembly.state import State
+    from loom_dagster.assembly.loom import Loom
     from loom_dagster.ledger import RunRow
 
 __all__ = ["forecast"]
 
-_OUTPUTS = 64  # stored outputs that judges are shown where there is none of the record's own
-_WORDS = " ".join(["word"] * 200)  # of an answer that is free text
+_OUTPUTS = 512  # stored outputs that judges are shown where there is none of the record's own
+_VARIANTS = 64  # of outputs that are made up
 
 
 def forecast(
-    loom: State,
+    loom: Loom,
     name: str,
     *,
     options: RunOptions,
@@ -116,14 +114,9 @@ def _sound(ready: Prepared, asked_for: str | None = None) -> Prepared:
         _close(ready)
         what = f"nobody is known who serves the model `{nobody[0]}`"
         raise Misconfigured(
-            what, where=f"--model {asked_for}" if asked_for else None, fix=_nearest_model(nobody[0])
+            what, where=f"--model {asked_for}" if asked_for else None, fix=nearest_model(nobody[0])
         )
     return ready
-
-
-def _nearest_model(name: str) -> str:
-    near = difflib.get_close_matches(name, price_file(), n=1, cutoff=0.7)
-    return f"did you mean `{near[0]}`?" if near else "write it as litellm does (provider/model)"
 
 
 def _close(ready: Prepared) -> None:
@@ -163,7 +156,7 @@ def _stored(store: Any, key: bytes, since: float | None) -> Answer | None:
     return answer
 
 
-def _open_run(loom: State, ready: Prepared) -> RunRow | None:
+def _open_run(loom: Loom, ready: Prepared) -> RunRow | None:
     """The run that the next start would continue."""
     if not _has_ledger(loom):
         return None
@@ -171,7 +164,7 @@ def _open_run(loom: State, ready: Prepared) -> RunRow | None:
     return run if run is not None and run.fingerprint == ready.fingerprint() else None
 
 
-def _has_ledger(loom: State) -> bool:
+def _has_ledger(loom: Loom) -> bool:
     from loom_dagster.ledger import ledger_address
 
     address = ledger_address(loom.settings)
@@ -183,7 +176,7 @@ def _subject(
     run: RunRow | None,
     path: Path,
     stored: Callable[[bytes, float | None], Answer | None],
-    loom: State,
+    loom: Loom,
 ) -> Subject:
     spec, prompt, schema, model, models = ready.spec, ready.prompt, ready.schema, ready.model, ready.models
     assert prompt is not None and schema is not None and model is not None and models is not None  # noqa: S101, PT018
@@ -216,7 +209,7 @@ def _subject(
             notebook=book,
             transformer=transformer,
             panel=panel,
-            outputs=_outputs(ready, path) if judged else [{}],
+            outputs=_outputs(ready, path) if judged else [],
         ),
         history=history,
         judges={f"evaluate:{e.name}": models.judge(e.model) for e in judged},
@@ -225,7 +218,7 @@ def _subject(
 
 
 def _outputs(ready: Prepared, path: Path) -> list[Mapping[str, Any]]:
-    """As earlier ones were, else one that fits the schema."""
+    """As earlier ones were, else such as fit the schema."""
     schema = ready.schema
     assert schema is not None  # noqa: S101
     found: list[Mapping[str, Any]] = []
@@ -234,10 +227,15 @@ def _outputs(ready: Prepared, path: Path) -> list[Mapping[str, Any]]:
             found.append(schema.parse(text))
         except Permanent:
             continue
-    return found or [typical(schema.body) if schema.structured else {OUTPUT_COLUMN: _WORDS}]
+    if found:
+        return found
+    body = schema.body if schema.structured else {"properties": {OUTPUT_COLUMN: {}}, "type": "object"}
+    return [
+        typical(body, variant=i, size="typical" if schema.structured else "text") for i in range(_VARIANTS)
+    ]
 
 
-def _budgets(loom: State, ready: Prepared, run: RunRow | None, found: Estimate) -> list[BudgetForecast]:
+def _budgets(loom: Loom, ready: Prepared, run: RunRow | None, found: Estimate) -> list[BudgetForecast]:
     limits = dict(ready.budgets.limits())
     if ready.warn_above is not None:
         limits["run"] = ready.warn_above

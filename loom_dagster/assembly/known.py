@@ -68,12 +68,10 @@ def unknown_record(
         state = None if run is None else chosen_run(loom, name, run).status
         return Misconfigured(
             f"there is no record of {where}",
-            why=f"the run has left no snapshot: {state}" if state else "it has not been run",
+            why=f"the run has left no snapshot: {state}" if state else "no run of it has left a snapshot",
             fix=f"loom run {name}",
         )
-    known = [e.record_id for e in loom.ledger.quarantine(name, partition)][:_IDS] + _some_ids(
-        loom, name, places
-    )
+    known = _some_ids(loom, name, places)
     if not known and not any(_exists(loom, name, place) for place in places):
         return Misconfigured(
             f"there is no record `{record_id}` to be found in {where}",

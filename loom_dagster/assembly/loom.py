@@ -60,7 +60,8 @@ class Loom(State):
         Blocks; may be called from any thread. Raises Misconfigured before anything is spent.
         """
         from loom_dagster.assembly.plan import make_plan
-        from loom_dagster.pipeline import Stop, run
+        from loom_dagster.assembly.telemetry import watched
+        from loom_dagster.pipeline import Stop
 
         trial = options is not None and options.trial
         told = alerting(self, name, "run_failed", partition=partition, trial=trial, by=dagster_run_id)
@@ -70,7 +71,7 @@ class Loom(State):
             if (waiting := self.batching.before(ready, materials, listen=listen)) is not None:
                 return waiting
             plan = replace(make_plan(ready, materials), taken=taken)
-            outcome = run(
+            outcome = watched(self.settings)(
                 plan,
                 self.ledger,
                 fresh=options is not None and options.fresh,

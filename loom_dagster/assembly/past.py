@@ -37,6 +37,11 @@ class Used:
         """The output columns."""
         return list(self.recipe.get("outputs", ()))
 
+    @property
+    def evaluators(self) -> list[str]:
+        """By name, in the order of the pipeline."""
+        return list(self.recipe.get("evaluator_order", ()))
+
     @functools.cached_property
     def prompt(self) -> Prompt | str:
         """Compiled as it was then; a sentence where that cannot be."""

@@ -16,6 +16,7 @@ from loom_dagster.assembly.fallbacks import chosen_fallback, fallback_values
 from loom_dagster.assembly.models import Models
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.assembly.recipe import recipe_of, version_rows
+from loom_dagster.batches import Desk
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured
 from loom_dagster.evaluate import build_panel
@@ -66,11 +67,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
     spec, prompt, model, limit = ready.spec, parts.prompt, parts.model, ready.options.limit
     partition = TRIAL if ready.options.trial else ready.partition
     again = materials.batches is not None
-    desk = (
-        None
-        if materials.book is None or again
-        else desk_of(ready, materials.book, materials.store, materials.clock)
-    )
+    desk = _desk(ready, materials)
     recipe = recipe_of(ready)
     return Plan(
         pipeline=spec.name,
@@ -85,13 +82,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         evaluate=spec.evaluate,
         source_schema=parts.source.schema if materials.source_schema is None else materials.source_schema,
         output_schema=parts.schema.arrow,
-        stamp=lambda run_id: Stamp(
-            run_id=run_id,
-            prompt_name=prompt.name,
-            prompt_version=prompt.version,
-            context_versions=dict(prompt.contexts),
-            pipeline_version=spec.version,
-        ),
+        stamp=functools.partial(_stamp, prompt, spec.version),
         folder=lambda run_id: materials.releases.folder(spec.name, partition, run_id),
         batches=materials.batches or (lambda: parts.source.batches(limit)),
         gateway=lambda listen, note, spend: Gateway(
@@ -122,6 +113,23 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         gone=functools.partial(_gone, ready, materials),
         tells=functools.partial(channels_for, ready.settings, spec),
         skips=spec.load.on_failure == "skip",
+    )
+
+
+def _desk(ready: Prepared, materials: Materials) -> Desk | None:
+    """Where questions wait for a batch; records of the quarantine that are tried again are asked at once."""
+    if materials.book is None or materials.batches is not None:
+        return None
+    return desk_of(ready, materials.book, materials.store, materials.clock)
+
+
+def _stamp(prompt: Prompt, version: str | None, run_id: str) -> Stamp:
+    return Stamp(
+        run_id=run_id,
+        prompt_name=prompt.name,
+        prompt_version=prompt.version,
+        context_versions=dict(prompt.contexts),
+        pipeline_version=version,
     )
 
 

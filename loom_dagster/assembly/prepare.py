@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -81,6 +80,9 @@ def prepare(
         if "keys" not in without:
             ready.problems.extend(check_models(ready, environ))
             ready.problems.extend(check_batches(ready, environ))
+    if spec.extract.redact:
+        at = where("extract", "redact")
+        ready.redactor = _attempt(lambda: redactor(settings, environ, where=at, found=found), at, found)
     if "source" in without:
         return ready
     started = _attempt(
@@ -89,10 +91,6 @@ def prepare(
         found,
     )
     ready.start = started or Start()
-    if spec.extract.redact:
-        at = where("extract", "redact")
-        keyed = functools.partial(redactor, settings, environ, where=at, validating=validating, found=found)
-        ready.redactor = _attempt(keyed, at, found)
     ready.source = _open(ready, table_of, scratch, validating=validating)
     if ready.source is not None:
         found.extend(check_columns_of(ready, ready.source.schema))

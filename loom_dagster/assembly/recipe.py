@@ -30,6 +30,7 @@ def recipe_of(ready: Prepared) -> dict[str, Any]:
             "source": without_secrets(spec.extract.source),
             "key": list(spec.extract.key),
             "query": spec.extract.query,
+            "redact": list(spec.extract.redact),
         },
         "model": None if ready.model is None else _identity(ready.model),
         "fallbacks": [] if ready.model is None else [_identity(m) for m in ready.model.fallbacks],
@@ -39,6 +40,7 @@ def recipe_of(ready: Prepared) -> dict[str, Any]:
         "outputs": [] if schema is None else list(schema.arrow.names),
         "cache": spec.transform.cache.model_dump(mode="json"),
         "evaluators": {} if models is None else _evaluators(ready, models),
+        "evaluator_order": [e.name for e in spec.evaluate.evaluators],
         "gate": spec.evaluate.quality_gate.model_dump(mode="json"),
         "batch_threshold": spec.evaluate.batch_threshold,
         "load": {

@@ -20,11 +20,8 @@ _LEAST = 16  # characters: a shorter one can be tried out
 _FILE = "redaction.key"
 
 
-def redactor(
-    settings: Settings, environ: Mapping[str, str], *, where: str, validating: bool, found: list[Problem]
-) -> Redactor:
-    """With what there is to say of its key in ``found``. ``validating``: no key is made, as nothing is kept of what is
-    read. Raises Misconfigured for a key that cannot be used."""
+def redactor(settings: Settings, environ: Mapping[str, str], *, where: str, found: list[Problem]) -> Redactor:
+    """With what there is to say of its key in ``found``. Raises Misconfigured for a key that cannot be used."""
     if given := environ.get(KEY, ""):
         if len(given) < _LEAST:
             raise Misconfigured(
@@ -35,17 +32,14 @@ def redactor(
         return Redactor(given.encode())
     path = settings.state_dir / _FILE
     shown = f"{settings.state}/{_FILE}"
-    said = ""
-    if validating and not path.exists():
-        key = secrets.token_bytes()
-        said = f"there is no {KEY}, so the first run makes a key of its own, {shown}"
-    else:
-        key, made = _kept(path)
-        if made:
-            said = f"{shown} was made, as there is no {KEY}"
-        elif settings.ledger and settings.ledger.startswith("postgres"):
-            said = f"the ledger is shared and the key is not: {shown}"
-    if said:
+    key, made = _kept(path)
+    shared = settings.ledger is not None and settings.ledger.startswith("postgres")
+    if made or shared:
+        said = (
+            f"{shown} was made, as there is no {KEY}"
+            if made
+            else f"the ledger is shared and the key is not: {shown}"
+        )
         fix = f"keep it: without it no value is ever the same again; on other machines set {KEY} to what is in it"
         found.append(Problem(what=said, where=where, fix=fix, level="warning"))
     return Redactor(key)

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from loom_dagster.assembly.plan import Materials, make_plan
 from loom_dagster.assembly.prepared import Prepared
-from loom_dagster.assembly.stream_retry import replay_stream, waiting_rows
+from loom_dagster.assembly.stream_retry import hidden, replay_stream, waiting_rows
+from loom_dagster.assembly.telemetry import watched
 from loom_dagster.errors import Misconfigured
 from loom_dagster.events import Listener
 from loom_dagster.ledger import Ledger
-from loom_dagster.pipeline import Base, Outcome, Stop, run
+from loom_dagster.pipeline import Base, Outcome, Stop
 from loom_dagster.release import Releases, Snapshot, check_replay, merge_retry, rows_for_retry
 from loom_dagster.spec import is_stream
 
@@ -40,6 +41,7 @@ def replay(
     snapshot = _newest(name, partition, materials.releases, ledger)
     _refuse_refused(name, partition, ledger, ids or ())
     rows = waiting_rows(name, materials, ledger, ids) if incremental else rows_for_retry(snapshot, ids)
+    rows = hidden(ready, rows)
     if not rows.ids:
         raise Misconfigured(
             f"nothing in the quarantine of `{name}` can be tried again",
@@ -67,7 +69,7 @@ def replay(
             monitors=snapshot.outcome.get("monitors", ()),
         )
     )
-    return run(
+    return watched(materials.settings)(
         replace(plan, base=base),
         ledger,
         fresh=True,

@@ -18,7 +18,7 @@ from loom_dagster.load import check_destination
 from loom_dagster.monitors import rule
 from loom_dagster.records import dollars
 from loom_dagster.settings import Settings
-from loom_dagster.spec import PipelineFile, is_stream
+from loom_dagster.spec import Pipeline, PipelineFile, is_stream
 
 _PER = {"run": "a run", "day": "a day (UTC)", "month": "a month (UTC), for the whole project"}
 
@@ -101,10 +101,7 @@ def report(
         _ok(f"{e.name}: {e.type}, threshold {e.threshold:g}") for e in spec.evaluate.evaluators
     ] or [_ok("none: a record passes once its output fits the schema")]
     if ready.source is not None:
-        columns = len(ready.source.schema.names)
-        unknown = not columns and is_stream(spec.extract.source)
-        what = "a stream; it is checked with its first messages" if unknown else f"{columns} columns"
-        sections["Source"] = [_ok(f"{spec.extract.source}: {what}")]
+        sections["Source"] = [_ok(_source(spec, len(ready.source.schema.names)))]
     if ready.now is not None:
         sections["Partitions"] = [_ok(text) for text in said_of(spec, ready.now)]
     sections["Destination"] = [_ok(spec.load.destination)]
@@ -121,6 +118,13 @@ def report(
         models=ways,
         problems=tuple(problems),
     )
+
+
+def _source(spec: Pipeline, columns: int) -> str:
+    unknown = not columns and is_stream(spec.extract.source)
+    what = "a stream; it is checked with its first messages" if unknown else f"{columns} columns"
+    hidden = f"; redacted: {', '.join(spec.extract.redact)}" if spec.extract.redact else ""
+    return f"{spec.extract.source}: {what}{hidden}"
 
 
 def _alerts(ready: Prepared) -> list[Line]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from loom_dagster.assembly.pieces import chosen_partition
 from loom_dagster.errors import Misconfigured
 from loom_dagster.release.columns import RECORD_ID, score_columns
-from loom_dagster.reports import state_of
+from loom_dagster.reports import state_of, whole
 from loom_dagster.reports.comparison import Numbers
 from loom_dagster.reports.confusion import Confusion
 from loom_dagster.reports.facts import Previous, RunFacts
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_run", "run_report"]
 
-_AT_ONCE = 1024  # rows in memory; their texts may be long
+_AT_ONCE = 256  # rows in memory; their texts may be long
 _EARLIER = 30  # runs whose numbers are drawn
 _OURS = ("_loom_model", "_loom_cost_usd", "_loom_latency_s")
 _REJECTED = ("record_id", "stage", "reason", "kind", "source", "scores", "output", "model", "cost_usd")
@@ -51,6 +52,8 @@ class Home(Protocol):
 
 def find_run(home: Home, word: str, partition: str = "") -> RunRow:
     """The run called ``word``, or the newest of the pipeline called so. Raises Misconfigured with the nearest one."""
+    if partition and word in home.project.files:
+        partition = chosen_partition(home.project.files[word].spec, partition, home.clock.now())
     found = home.ledger.run(word)
     if found is None:
         runs = home.ledger.history.runs(word, partition=partition or None, limit=1)
@@ -87,7 +90,7 @@ def run_report(home: Home, row: RunRow) -> str:
         no_tables=_no_tables(row, snapshot),
         why_released=(snapshot.why if snapshot else None) or "",
         previous=_previous(home, run, snapshot, file.spec if file else None),
-        earlier=[each for each in earlier if each.metrics],
+        earlier=whole([each for each in earlier if each.metrics]),
     )
     if snapshot is not None and not facts.no_tables:
         survey = survey_of(snapshot, file.spec if file else None)
@@ -107,6 +110,8 @@ def _previous(
     home: Home, run: RunNumbers, snapshot: Snapshot | None, spec: Pipeline | None
 ) -> Previous | None:
     """The run before whose batch was released; of partitions in time that of an earlier one."""
+    if not whole([run]):
+        return None  # its scores are of some of its records only
     parts = None if spec is None else spec.extract.partitions
     trial = run.partition.startswith("~")
     past = home.ledger.past_runs.before(
@@ -130,13 +135,13 @@ def _previous(
 
 def survey_of(snapshot: Snapshot, spec: Pipeline | None) -> Survey:
     """Both tables of a snapshot, read once. Raises Misconfigured when a file is not what it should be."""
-    evaluators = [str(score["name"]) for score in snapshot.outcome.get("scores") or ()]
+    thresholds = {str(s["name"]): float(s["threshold"]) for s in snapshot.outcome.get("scores") or ()}
     try:
         passed, rejected = pq.ParquetFile(snapshot.transformed), pq.ParquetFile(snapshot.quarantine)
-        survey = Survey(evaluators, [Confusion(*pair) for pair in references(passed.schema_arrow, spec)])
-        columns = {n: c for n, c in score_columns(evaluators).items() if c in passed.schema_arrow.names}
+        survey = Survey(thresholds, [Confusion(*pair) for pair in references(passed.schema_arrow, spec)])
+        columns = {n: c for n, c in score_columns(list(thresholds)).items() if c in passed.schema_arrow.names}
         _read_passed(passed, survey, columns)
-        for batch in rejected.iter_batches(_AT_ONCE, columns=list(_REJECTED)):
+        for batch in _batches(rejected, _REJECTED):
             for row in batch.to_pylist():
                 survey.rejected(row)
     except (OSError, pa.ArrowException) as error:
@@ -149,6 +154,13 @@ def survey_of(snapshot: Snapshot, spec: Pipeline | None) -> Survey:
     return survey
 
 
+def _batches(file: pq.ParquetFile, columns: Iterable[str]) -> Iterator[pa.RecordBatch]:
+    """Row group by row group: read in one go, Arrow keeps what it has read of all of them."""
+    names = list(dict.fromkeys(columns))
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(_AT_ONCE, row_groups=[group], columns=names)
+
+
 def _read_passed(file: pq.ParquetFile, survey: Survey, columns: dict[str, str]) -> None:
     compared = {name for c in survey.confusions for name in (c.field, c.reference)}
     wanted = [
@@ -157,7 +169,7 @@ def _read_passed(file: pq.ParquetFile, survey: Survey, columns: dict[str, str]) 
         *(name for name in (*_OURS, *compared) if name in file.schema_arrow.names),
     ]
     at = 0
-    for batch in file.iter_batches(_AT_ONCE, columns=list(dict.fromkeys(wanted))):
+    for batch in _batches(file, wanted):
         for row in batch.to_pylist():
             scores = {name: row[column] for name, column in columns.items()}
             survey.passed(at, row[RECORD_ID], scores, row)

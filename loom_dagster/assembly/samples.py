@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loom_dagster.assembly.places import place_at
 from loom_dagster.errors import LoomError, Misconfigured, Transient
 from loom_dagster.extract import Source, open_source
+from loom_dagster.extract.redaction import Redactor
 from loom_dagster.prompt_tests.drawing import Drawn, Row, draw
 from loom_dagster.prompt_tests.subjects import reference_of, truth_of
 from loom_dagster.prompt_tests.table import Reference
@@ -44,14 +44,15 @@ class Samples:
     def __init__(self, loom: Loom, ready: Prepared, options: RunOptions, scratch: Path) -> None:
         """``ready`` may be without its source."""
         self._loom, self._ready, self._options, self.scratch = loom, ready, options, scratch
-        self._open = dict[str, Source]()
+        self._open = dict[Extract, Source]()
+        self._own: Prepared | None = None
         self._reading = threading.Lock()
 
     def close(self) -> None:
         for source in self._open.values():
             source.close()
-        if self._with_source.cache_info().currsize and (own := self._with_source().source):
-            own.close()
+        if self._own is not None and self._own.source is not None:
+            self._own.source.close()
 
     def check(self, test: DistributionalTest | IntegrationTest) -> None:
         """Raises Misconfigured when the records of ``test`` cannot be had, or lack a column that is needed."""
@@ -86,7 +87,7 @@ class Samples:
 
     def cases(self, cases: Cases) -> Sequence[Mapping[str, Any]]:
         """The rows of a file of cases. Raises Misconfigured when it is not there, or holds what is no row."""
-        source = self._at(cases.file)
+        source = self._at(cases.file, Extract(source=cases.file))
         rows = list[Mapping[str, Any]]()
         for batch in source.batches():
             if batch.rejected:
@@ -102,43 +103,54 @@ class Samples:
 
     def _source(self, test: DistributionalTest | IntegrationTest) -> Source:
         if isinstance(test, DistributionalTest) and test.source is not None:
-            return self._at(test.source, self._ready.spec.extract.key)
+            return self._dataset(test.source)
         own = self._with_source().source
         if own is None:
             raise Misconfigured(f"the source of `{self._ready.spec.name}` cannot be read")
         return own
 
-    @functools.cache  # noqa: B019 - lives as long as its suite
     def _with_source(self) -> Prepared:
         """The pipeline with its own source; of partitions the newest."""
+        if self._own is not None:
+            return self._own
         spec = self._ready.spec
         if is_stream(spec.extract.source):
             fix = "name a file of messages in the test's `source`"
             raise Misconfigured(f"`{spec.name}` reads a stream, of which no sample can be drawn", fix=fix)
         try:
             ready = self._loom.prepared(
-                spec.name, self._options, self.scratch, validating=True, without=("keys",)
+                spec.name,
+                self._options,
+                self.scratch,
+                partition=self._ready.partition,
+                without=("keys",),
             )
         except Transient as error:
             raise _cannot(spec.extract.source, error) from error
+        self._own = ready  # to be closed, whatever is wrong with the rest
         ready.require()
         return ready
 
-    def _at(self, uri: str, key: Sequence[str] = ()) -> Source:
-        """Another place, with the pipeline's key where it has one."""
-        if uri not in self._open:
-            spec = self._ready.spec
-            place = place_at(uri, spec, self._loom.settings)
-            opened = functools.partial(open_source, place=place, batch_size=_BATCH, scratch=self.scratch)
+    def _dataset(self, uri: str) -> Source:
+        """Records of another place, with the pipeline's key where it has one. What the pipeline redacts nobody sees here
+        either."""
+        spec = self._ready.spec
+        columns = self._at(uri, Extract(source=uri)).schema.names
+        key = spec.extract.key if set(spec.extract.key) <= set(columns) else ()
+        hidden = tuple(path for path in spec.extract.redact if {path, path.partition(".")[0]} & set(columns))
+        redactor = self._with_source().redactor if hidden else None
+        return self._at(uri, Extract(source=uri, key=key, redact=hidden), redactor)
+
+    def _at(self, uri: str, extract: Extract, redactor: Redactor | None = None) -> Source:
+        if extract not in self._open:
+            place = place_at(uri, self._ready.spec, self._loom.settings)
             try:
-                source = opened(Extract(source=uri))
-                if key and set(key) <= set(source.schema.names):
-                    source.close()
-                    source = opened(Extract(source=uri, key=tuple(key)))
+                self._open[extract] = open_source(
+                    extract, place, batch_size=_BATCH, scratch=self.scratch, redactor=redactor
+                )
             except Transient as error:
                 raise _cannot(uri, error) from error
-            self._open[uri] = source
-        return self._open[uri]
+        return self._open[extract]
 
 
 def _cannot(uri: str, error: LoomError) -> Misconfigured:

@@ -7,9 +7,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
-__all__ = ["scratch_in"]
+__all__ = ["left_behind", "scratch_in"]
 
 
 @contextlib.contextmanager
@@ -25,9 +26,21 @@ def scratch_in(state: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def left_behind(state: Path, before: datetime) -> list[Path]:
+    """What killed processes of this machine left, and older reports of crashes."""
+    reports = (
+        f for f in state.glob("crash-*.txt") if datetime.fromtimestamp(f.stat().st_mtime, UTC) < before
+    )
+    return [*_dead(state / "scratch"), *sorted(reports)]
+
+
 def _sweep(base: Path) -> None:
-    """Remove what killed processes of this machine left behind."""
-    for folder in base.iterdir():
-        pid = folder.name.partition("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists() and Path("/proc").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in _dead(base):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _dead(base: Path) -> list[Path]:
+    if not base.is_dir() or not Path("/proc").exists():
+        return []
+    named = ((folder, folder.name.partition("-")[0]) for folder in sorted(base.iterdir()))
+    return [folder for folder, pid in named if pid.isdigit() and not Path("/proc", pid).exists()]

@@ -13,11 +13,12 @@ from loom_dagster.assembly.plan import Materials, make_plan
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Misconfigured
 from loom_dagster.events import Listener
+from loom_dagster.extract import redacted_table
 from loom_dagster.ledger import Ledger
 from loom_dagster.pipeline import Outcome, Stop, run
 from loom_dagster.release import Replay, rows_for_retry
 
-__all__ = ["replay_stream", "waiting_rows"]
+__all__ = ["hidden", "replay_stream", "waiting_rows"]
 
 
 def replay_stream(
@@ -30,7 +31,7 @@ def replay_stream(
     stop: Stop | None,
 ) -> Outcome:
     """Like ``replay``, over the quarantine of all batches. Raises Misconfigured when there is nothing to try."""
-    rows = waiting_rows(ready.spec.name, materials, ledger, ids)
+    rows = hidden(ready, waiting_rows(ready.spec.name, materials, ledger, ids))
     size = ready.spec.transform.batch_size
     plan = make_plan(
         ready,
@@ -43,6 +44,13 @@ def replay_stream(
     )
     plan = replace(plan, whole=False)
     return run(plan, ledger, fresh=True, listen=listen, stop=stop or Stop(), clock=materials.clock)
+
+
+def hidden(ready: Prepared, rows: Replay) -> Replay:
+    """With what is redacted by now, also where it was not when they were read."""
+    if ready.redactor is None:
+        return rows
+    return replace(rows, table=redacted_table(rows.table, ready.spec.extract.redact, ready.redactor))
 
 
 def waiting_rows(name: str, materials: Materials, ledger: Ledger, ids: Sequence[str] | None) -> Replay:

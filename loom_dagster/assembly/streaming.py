@@ -17,12 +17,13 @@ from loom_dagster.assembly.plan import Materials, make_plan
 from loom_dagster.assembly.prepare import check_columns_of
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.assembly.seat import Notes, Seat
+from loom_dagster.assembly.telemetry import watched
 from loom_dagster.connectors.streams import Message, MessageReader, consumer_of
 from loom_dagster.errors import Misconfigured
 from loom_dagster.events import Event, Listener, Note, RunStarted
 from loom_dagster.extract import Source
 from loom_dagster.ledger import Ledger
-from loom_dagster.pipeline import BatchDone, Consumed, LoadResult, Outcome, Stop, Terms, consume, run
+from loom_dagster.pipeline import BatchDone, Consumed, LoadResult, Outcome, Stop, Terms, consume
 from loom_dagster.release import Snapshot, prune
 from loom_dagster.release.folders import encoded
 from loom_dagster.spec import is_stream
@@ -144,6 +145,7 @@ class _Work:
             self._listen(event)
 
         with closing(source):
+            run = watched(materials.settings)
             return run(plan, self._home.ledger, fresh=False, listen=hear, stop=Stop(), clock=materials.clock)
 
     def load(self, outcome: Outcome) -> LoadResult | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,9 +21,10 @@ from loom_dagster.costs import (
     of_text,
 )
 from loom_dagster.gateway import Model, batch_price
+from loom_dagster.gateway.prices import price_file
 from loom_dagster.gateway.tokens import Tokenizer
 
-__all__ = ["Subject", "estimate_of"]
+__all__ = ["Subject", "estimate_of", "nearest_model"]
 
 _PAIRS = 20  # prompts that were counted by both: fewer say little
 _SLACK = {"exact": 0.02, "nearest": 0.2}  # what may be wrong with a count that nothing confirms
@@ -47,7 +49,7 @@ def estimate_of(subject: Subject, sample: Sequence[Sequence[Asked]], records: in
     return replace(
         estimate(subject.model.name, sample, records, terms),
         notes=[
-            f"the price of {name} is not known: declare it under [tool.loom.prices]" for name in
+            f"the price of {name} is not known: {nearest_model(name, 'declare it under [tool.loom.prices]')}" for name in
             sorted({t.model for t in terms.values() if t.price is None})
         ],
     )  # fmt: skip
@@ -63,7 +65,7 @@ def _terms(subject: Subject, purpose: str, sample: Sequence[Sequence[Asked]]) ->
         batch=batch_price(model, prices),
         length=_length(subject, purpose, model),
         correction=_correction(subject, purpose, model, sample),
-        cached_share=history.cached_share(purpose, model.name),
+        cached=history.cached(purpose, model.name),
         again=history.again(purpose, model.name),
     )
 
@@ -100,3 +102,9 @@ def _correction(
             ratio=ratio, slack=0.05, source=f"{how}; x {ratio:.3f} as {seen:,} others were billed on average"
         )
     return Correction(slack=_SLACK["exact" if tokenizer.exact else "nearest"], source=how)
+
+
+def nearest_model(name: str, otherwise: str = "write it as litellm does (provider/model)") -> str:
+    """What is probably meant, if the price file has it."""
+    near = difflib.get_close_matches(name, price_file(), n=1, cutoff=0.8)
+    return f"did you mean `{near[0]}`?" if near else otherwise

@@ -12,12 +12,11 @@ import orjson
 
 from loom_dagster.assembly.known import check_pipeline, chosen_run, snapshot_folder, unknown_record
 from loom_dagster.assembly.past import Used, used_by
+from loom_dagster.assembly.proving import question_again
 from loom_dagster.connectors.keys import key_text
 from loom_dagster.ledger import QuarantineEntry, SnapshotPlace, SnapshotRow
-from loom_dagster.ledger.answer_reading import read_answers
-from loom_dagster.lineage import answer_documents, score_documents
-from loom_dagster.records import Record
-from loom_dagster.release.columns import ANSWERS, score_columns
+from loom_dagster.lineage import score_documents
+from loom_dagster.release.columns import score_columns
 from loom_dagster.release.finding import Found, find_record, has_record
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def _told(loom: State, name: str, record_id: str, place: SnapshotPlace, found: F
     if found.kept is not None:
         source = {k: v for k, v in found.kept.items() if k not in used.outputs}
     attempts = row.get("_loom_attempts", row.get("attempts")) or 0
-    prompt, answers = _asked(loom, used, record_id, row, source, attempts)
+    prompt, answers = question_again(loom, used, record_id, row, source)
     cost = row.get("_loom_cost_usd", row.get("cost_usd"))
     return {
         "pipeline": name,
@@ -91,86 +90,6 @@ def _told(loom: State, name: str, record_id: str, place: SnapshotPlace, found: F
     }
 
 
-def _asked(
-    loom: State,
-    used: Used,
-    record_id: str,
-    row: Mapping[str, Any],
-    source: Mapping[str, Any] | None,
-    attempts: int,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The prompt as it was rendered, whether it is proven to be it, and the answers."""
-    kept = row.get(ANSWERS, row.get("answers"))
-    store = loom.settings.state_dir / "answers.sqlite"
-    messages = _messages(used, row, source)
-    wanted: dict[bytes, tuple[int, str]] = {}
-    if not isinstance(messages, str) and source is not None:
-        record = Record(id=record_id, position=0, row=0, columns=source)
-        wanted = {key: (sample, model) for key, sample, model in used.keys(record, messages, attempts)}
-    if kept is None:  # of a time when this was not kept: what can be computed is looked for
-        stored = read_answers(store, wanted)
-        beginnings = list(stored)
-    else:
-        beginnings = [bytes.fromhex(text) for text in kept.split(",") if text]
-        stored = read_answers(store, beginnings)
-    proof = _proof(messages, wanted, beginnings, used, record_id, kept_them=kept is not None)
-    samples = {b: sample for b in beginnings for key, (sample, _) in wanted.items() if key.startswith(b)}
-    answers = answer_documents(beginnings, stored, samples, record_id=record_id, ended=used.run.finished_at)
-    prompt = {
-        "name": (used.versions.get("prompt") or {}).get("name"),
-        "version": (used.versions.get("prompt") or {}).get("version"),
-        "sha256": (used.versions.get("prompt") or {}).get("sha256"),
-        "contexts": used.versions.get("contexts") or {},
-        "messages": None if isinstance(messages, str) else messages,
-        **proof,
-    }
-    return prompt, answers
-
-
-def _messages(
-    used: Used, row: Mapping[str, Any], source: Mapping[str, Any] | None
-) -> list[Mapping[str, str]] | str:
-    if row.get("stage") == "extract":
-        return "nothing was asked: the row was refused when it was read"
-    if source is None:
-        return "the source's row is not kept of records that are deferred"
-    return used.rendered(source)
-
-
-def _proof(
-    messages: Sequence[Mapping[str, str]] | str,
-    wanted: Mapping[bytes, tuple[int, str]],
-    beginnings: Sequence[bytes],
-    used: Used,
-    record_id: str,
-    *,
-    kept_them: bool,
-) -> dict[str, Any]:
-    """Whether the prompt is the one that was asked: its question's key is that of a stored answer."""
-    if isinstance(messages, str):
-        return {"verified": False, "why": messages}
-    key = next((k for k in wanted if any(k.startswith(b) for b in beginnings)), None)
-    if key is not None:
-        fields = used.recipe["cache"]["key_fields"]
-        cut = any(
-            str(n).startswith(f"{record_id}: prompt cut") for n in (used.run.outcome or {}).get("notes", ())
-        )
-        words = [
-            f"the cache's key_fields ({', '.join(fields)}) make the question; other columns are not proven"
-            if fields
-            else "",
-            "it was too long for the model and was cut before it was sent" if cut else "",
-        ]
-        return {"verified": True, "key": key.hex(), "why": "; ".join(filter(None, words))}
-    if not beginnings:
-        why = "no answer was had" if kept_them else "the answer store has no answer to it"
-    elif any("@" in str((used.recipe.get(m) or {}).get("api_base")) for m in ("model", "second")):
-        why = "the model's address holds a login, which is not kept"
-    else:
-        why = "the answers belong to other questions"
-    return {"verified": False, "why": why}
-
-
 def _scores(
     loom: State,
     used: Used,
@@ -181,9 +100,8 @@ def _scores(
     if table != "transformed":
         return list(row.get("scores") or ())
     kept = loom.ledger.evaluations(used.run.run_id)
-    columns = score_columns([e["name"] for e in kept] or list(used.recipe.get("evaluators", ())))
-    order = list(used.recipe.get("evaluators", columns))
-    values = {name: row.get(columns[name]) for name in order if columns.get(name) in row}
+    columns = score_columns(used.evaluators or [e["name"] for e in kept])
+    values = {name: row[column] for name, column in columns.items() if column in row}
     return score_documents(values, {e["name"]: e["threshold"] for e in kept}, answers)
 
 

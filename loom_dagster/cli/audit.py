@@ -43,7 +43,7 @@ def audit(
     if verify:
         return _verify(loom, as_json=as_json)
     start = None if since is None else since_when(since, loom.clock.now())
-    entries = loom.ledger.audit.list(pipeline=name, action=action, since=start, limit=limit)
+    entries = loom.ledger.audit.entries(pipeline=name, action=action, since=start, limit=limit)
     if not entries:
         _refuse_unknown(loom, name, action)
     if as_json:
@@ -60,10 +60,19 @@ def audit(
 
 def _row(entry: AuditRow) -> tuple[str, ...]:
     where = f"{entry.pipeline} ({entry.partition})" if entry.partition else entry.pipeline
-    number = entry.detail.get("resolved", entry.detail.get("answers"))
-    what = counted(int(number), "record" if "resolved" in entry.detail else "answer") if number else ""
-    to = " ".join(part for part in (where, entry.subject, what) if part)
+    to = " ".join(part for part in (where, entry.subject, _number(entry)) if part)
     return str(entry.number), moment(entry.at), entry.who, entry.action, to or "-", entry.why or "-"
+
+
+def _number(entry: AuditRow) -> str:
+    """How much it was, where that is told: of records, answers, or of what was cleaned."""
+    detail = entry.detail
+    if "resolved" in detail:
+        return counted(detail["resolved"], "record")
+    if entry.action == "answers_forget":
+        given = ", ".join(f"{of} {detail[of]}" for of in ("record", "prompt", "model") if of in detail)
+        return f"{counted(detail['answers'], 'answer')}, {given}"
+    return f"({detail[entry.subject]:,})" if isinstance(detail.get(entry.subject), int) else ""
 
 
 def _verify(loom: Loom, *, as_json: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +31,38 @@ _OF_DRY_RUN = ["--partition", "--partitions", "--model", "--sample", "--param", 
 _OF_BOOKS = ["--by", "--since", "--until", "--csv"]
 
 
+By = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WHAT", help="day, week, month, pipeline, stage, model, prompt, run; several with commas."
+    ),
+]
+Since = Annotated[
+    str, typer.Option(metavar="DAY", help="From this day on (UTC): 2026-01-31, today, yesterday, or 7d.")
+]
+Until = Annotated[str, typer.Option(metavar="DAY", help="To this day, which is included.")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="M", help="What the run would cost with M; repeatable (dry run)."),
+]
+Counted = Annotated[
+    int | None,
+    typer.Option(
+        min=2, metavar="N", help=f"Count N records, drawn at random (dry run; default {_SAMPLE:,})."
+    ),
+]
+Key = Annotated[
+    list[str] | None,
+    typer.Option("--partition", metavar="KEY", help="The partition to estimate; repeatable (dry run)."),
+]
+Param = Annotated[
+    list[str] | None, typer.Option(metavar="KEY=VALUE", help="A value for the query; repeatable (dry run).")
+]
+Anew = Annotated[
+    bool, typer.Option("--full-refresh", help="As if an incremental source were read anew (dry run).")
+]
+
+
 def cost(
     name: Annotated[
         str | None, typer.Argument(metavar="PIPELINE", help="One pipeline; default: all.")
@@ -38,48 +70,28 @@ def cost(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Estimate the next run. Nothing is asked, nothing is written.")
     ] = False,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WHAT", help="day, week, month, pipeline, stage, model, prompt, run; several with commas."
-        ),
-    ] = None,
-    since: Annotated[
-        str, typer.Option(metavar="DAY", help="From this day on (UTC): 2026-01-31, today, yesterday, or 7d.")
-    ] = "",
-    until: Annotated[str, typer.Option(metavar="DAY", help="To this day, which is included.")] = "",
-    model: Annotated[
-        list[str] | None,
-        typer.Option(metavar="M", help="What the run would cost with M; repeatable (dry run)."),
-    ] = None,
-    sample: Annotated[
-        int | None,
-        typer.Option(
-            min=2, metavar="N", help=f"Count N records, drawn at random (dry run; default {_SAMPLE:,})."
-        ),
-    ] = None,
-    partition: Annotated[
-        list[str] | None, typer.Option(metavar="KEY", help="The partition to estimate; repeatable (dry run).")
-    ] = None,
+    by: By = None,
+    since: Since = "",
+    until: Until = "",
+    models: Models = None,
+    sample: Counted = None,
+    partition: Key = None,
     partitions: Range = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="A value for the query; repeatable (dry run)."),
-    ] = None,
-    full_refresh: Annotated[
-        bool, typer.Option("--full-refresh", help="As if an incremental source were read anew (dry run).")
-    ] = False,
+    param: Param = None,
+    full_refresh: Anew = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
     project: ProjectDir = None,
     as_json: AsJson = False,
 ) -> int:
     """Show what was spent, or with --dry-run what the next run will cost."""
-    given = [partition, partitions, model, sample, param, full_refresh], [by, since, until, as_csv]
-    of_other = zip(_OF_BOOKS, given[1], strict=True) if dry_run else zip(_OF_DRY_RUN, given[0], strict=True)
-    for option, value in of_other:
-        if value:
-            only = "is of what was spent: leave --dry-run out" if dry_run else "belongs to --dry-run"
-            raise Misconfigured(f"{option} {only}")
+    if dry_run:
+        _refuse(
+            zip(_OF_BOOKS, (by, since, until, as_csv), strict=True),
+            "is of what was spent: leave --dry-run out",
+        )
+    else:
+        given = (partition, partitions, models, sample, param, full_refresh)
+        _refuse(zip(_OF_DRY_RUN, given, strict=True), "belongs to --dry-run")
     if as_csv and as_json:
         raise Misconfigured("--csv and --json are two ways to say the same", fix="keep one of them")
     if not dry_run:
@@ -99,7 +111,7 @@ def cost(
         name,
         options=RunOptions(full_refresh=full_refresh, params=parameters(param or [])),
         partitions=chosen_keys(loom, [name], partition or [], partitions)[name],
-        models=list(dict.fromkeys(model or [])),
+        models=list(dict.fromkeys(models or [])),
         most=sample or _SAMPLE,
     )
     if as_json:
@@ -107,6 +119,12 @@ def cost(
     else:
         show_forecast(found, Terminal(sys.stdout))
     return OK
+
+
+def _refuse(given: Iterable[tuple[str, object]], why: str) -> None:
+    for option, value in given:
+        if value:
+            raise Misconfigured(f"{option} {why}")
 
 
 def _spent(

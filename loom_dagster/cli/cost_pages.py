@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
 from collections.abc import Sequence
 from datetime import date
@@ -49,7 +50,7 @@ def show_forecast(found: Forecast, terminal: Terminal) -> None:
         line(f"  Avg tokens per record: {found.tokens:,.0f}")
     for stage, title in (("transform", "Transform"), ("evaluate", "Evaluate")):
         for each in found.estimate.lines:
-            if each.stage == stage and (each.calls or each.stored or stage == "transform"):
+            if each.stage == stage and (each.calls or each.free or stage == "transform"):
                 line()
                 name = each.terms.purpose.partition(":")[2]
                 line(f"{title} ({name}):" if name else f"{title}:", "bold")
@@ -59,7 +60,8 @@ def show_forecast(found: Forecast, terminal: Terminal) -> None:
     for budget in found.budgets:
         line(_budget(budget))
     _show_others(found, terminal)
-    for note in (*found.notes, *found.estimate.notes):
+    notes = [note for each in (found.estimate, *found.others) for note in each.notes]
+    for note in dict.fromkeys((*found.notes, *notes)):
         terminal.paragraph(note, first=f"{terminal.sign('warn')} ", rest="   ")
 
 
@@ -70,19 +72,18 @@ def _span(keys: Sequence[str]) -> str:
 def _show_line(each: Line, terminal: Terminal) -> None:
     terms = each.terms
     terminal.line(f"  Model: {terms.model} ({_price(terms.price)})")
-    stored = (
-        f" ({counted(round(each.stored), 'answer is', 'answers are')} in the store, free)"
-        if each.stored
-        else ""
+    free = (
+        f" ({round(each.free):,} more are free: answered already, or the same question)" if each.free else ""
     )
-    terminal.line(f"  Calls: {round(each.calls):,}{stored}")
+    terminal.line(f"  Calls: {round(each.calls):,}{free}")
     if not each.calls:
         return
     cached = f", {share(terms.cached_share, 1)} of it cached by the provider" if terms.cached_share else ""
     terminal.line(f"  Input tokens:  {round(each.input_tokens):,} ({terms.correction.source}{cached})")
     terminal.line(f"  Output tokens: {round(each.output_tokens):,} ({terms.length.source})")
-    if each.again:
-        what = ", ".join(f"{share(a.rate, 1)} {a.what}" for a in terms.again)
+    seen = [a for a in terms.again if a.times]
+    if round(each.again) and seen:
+        what = ", ".join(f"{share(a.times, a.seen)} {a.what}" for a in seen)
         terminal.line(f"  With {round(each.again):,} further calls: {what}, as before")
     terminal.line(f"  Cost: {_range(each)}")
 
@@ -106,8 +107,15 @@ def _million(usd: float) -> str:
 def _range(each: Line | Estimate) -> str:
     if each.cost is None or each.low is None or each.high is None:
         return "not known"
-    low, high = dollars(each.low), dollars(each.high)
-    return dollars(each.cost) + ("" if low == high else f" ({low} to {high})")
+    cost, low, high = _alike(each.cost, each.low, each.high)
+    return cost if low == high else f"{cost} ({low} to {high})"
+
+
+def _alike(*amounts: float) -> Sequence[str]:
+    """With as many digits as the first one needs to say something."""
+    first = abs(amounts[0])
+    digits = 2 if first >= 1 or not first else min(2 - math.floor(math.log10(first)), 12)
+    return [f"${amount:,.{digits}f}" for amount in amounts]
 
 
 def _show_total(each: Estimate, terminal: Terminal) -> None:

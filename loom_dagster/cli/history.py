@@ -29,7 +29,7 @@ _SIGNS: dict[str, Any] = {"released": "good", "succeeded": "good", "running": "n
 
 
 def history(
-    name: Annotated[str | None, typer.Argument(metavar="[PIPELINE]", help="Only its runs.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="PIPELINE", help="Only its runs.")] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="The newest N.")] = 20,
     since: Since = None,
     partition: OneKey = "",
@@ -140,8 +140,9 @@ def _row(
 def show_trends(runs: Sequence[RunNumbers], terminal: Terminal) -> None:
     """Pass rate, scores and cost from the oldest of ``runs`` to the newest."""
     from loom_dagster.cli.columns import bars, figure
-    from loom_dagster.reports import evaluator_trends, run_trends
+    from loom_dagster.reports import evaluator_trends, run_trends, whole
 
+    runs = whole(runs)
     shown = [trend for trend in run_trends(runs) if trend.name in ("pass rate", "cost")]
     shown[1:1] = [trend.means for trend in evaluator_trends(runs)]
     arrow = "→" if terminal.ellipsis else "->"

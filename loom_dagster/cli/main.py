@@ -20,10 +20,12 @@ from loom_dagster.cli import (
     answers,
     audit,
     batches,
+    clean,
     cost,
     exits,
     history,
     init,
+    lineage,
     listing,
     load,
     metrics,
@@ -74,6 +76,7 @@ app.command("report")(report.report)
 app.command("validate")(validate.validate)
 app.command("test")(tests.run_tests)
 app.command("list")(listing.list_pipelines)
+app.command("lineage")(lineage.lineage)
 app.command("cost")(cost.cost)
 app.command("init")(init.init)
 app.command("ui")(ui.ui)
@@ -85,6 +88,7 @@ app.add_typer(alerts.app, name="alerts")
 app.add_typer(state.app, name="state")
 app.add_typer(answers.app, name="answers")
 app.command("audit")(audit.audit)
+app.command("clean")(clean.clean)
 app.add_typer(prompts.app, name="prompts")
 app.command("schema")(schema.schema)
 app.command("version")(version.version)

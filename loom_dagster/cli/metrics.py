@@ -30,7 +30,7 @@ Runs = Mapping[str, Sequence["RunNumbers"]]
 
 
 def metrics(
-    name: Annotated[str | None, typer.Argument(metavar="[PIPELINE]", help="Only this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="PIPELINE", help="Only this one.")] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Over the newest N runs.")] = 20,
     since: Since = None,
     form: Annotated[
@@ -48,13 +48,15 @@ def metrics(
     if form == "prometheus":
         _tell_prometheus(loom, name, output)
         return OK
+    from loom_dagster.reports import whole
+
     after = moment_of(since, loom.clock.now())
     if name is not None:
-        found: Runs = {name: loom.ledger.history.runs(name, since=after, limit=limit)}
+        found: Runs = {name: whole(loom.ledger.history.runs(name, since=after, limit=limit))}
     else:
         newest = loom.ledger.history.newest(limit, numbers=True)
         found = {
-            each: [run for run in newest[each] if after is None or run.started_at >= after]
+            each: [run for run in whole(newest[each]) if after is None or run.started_at >= after]
             for each in sorted(newest)
         }
     if not any(found.values()):

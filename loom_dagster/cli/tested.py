@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from loom_dagster.assembly.handed_over import unused_words
 from loom_dagster.cli.exits import FAILED, OK
 from loom_dagster.cli.figures import counted, dollars, release_name
 from loom_dagster.cli.terminal import Sign, Terminal
@@ -16,7 +17,7 @@ from loom_dagster.prompt_tests.words import Said, badness, lines_of, reasons_of,
 if TYPE_CHECKING:
     from loom_dagster.assembly.bench import Bench
 
-__all__ = ["Ran", "document", "show_ended", "show_suite"]
+__all__ = ["Ran", "calls_words", "document", "show_ended", "show_suite"]
 
 _SIGNS: dict[Said, Sign] = {"passed": "good", "failed": "bad", "undecided": "warn"}
 
@@ -45,14 +46,9 @@ class Ran:
     @property
     def warnings(self) -> list[str]:
         """What does not fail a test, and should be known."""
-        unused = self.bench.answering.recording.unused if self.bench.replays and self.whole else []
-        found = list(self.bench.answering.notes)
-        if unused:
-            named = ", ".join(dict.fromkeys(f"`{each.of}`" for each in unused[:3]))
-            found.append(
-                f"{self.bench.answering.recording.shown}: {counted(len(unused), 'answer')} that no case uses "
-                f"({named}{', ...' if len(unused) > 3 else ''}); the next --record drops them"
-            )
+        answering = self.bench.answering
+        unused = unused_words(answering.recording) if self.bench.replays and self.whole else []
+        found = [*answering.notes, *unused]
         return [*found, *(remark for _, result in self.results for remark in remarks_of(result))]
 
 
@@ -86,7 +82,7 @@ def show_ended(ran: Ran, terminal: Terminal) -> None:
     terminal.line()
     for warning in ran.warnings:
         terminal.paragraph(warning, first=f"{terminal.sign('warn')} ", rest="   ")
-    terminal.line(_calls(ran))
+    terminal.line(calls_words(ran))
     said = [line.said for _, result in ran.results for line in lines_of(result)]
     passed = said.count("passed")
     left = len(ran.chosen) - len(ran.results)
@@ -98,10 +94,11 @@ def show_ended(ran: Ran, terminal: Terminal) -> None:
         terminal.line(f"{counted(len(said) - passed, 'test')} failed ({passed}/{len(said)} passed)", "red")
 
 
-def _calls(ran: Ran) -> str:
+def calls_words(ran: Ran) -> str:
+    """What was paid, in a line."""
     paid, bench = ran.bench.answering.paid, ran.bench
     if bench.replays:
-        return f"Answers: {len(bench.answering.recording.used):,} from {bench.answering.recording.shown}"
+        return f"Answers: {bench.answering.recording.answers_used:,} from {bench.answering.recording.shown}"
     parts = [f"{counted(paid.calls, 'call')} paid, {paid.reused:,} reused, {dollars(paid.cost)}"]
     if paid.unpriced:
         parts.append(f"{paid.unpriced:,} of unknown price")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from loom_dagster.assembly.answering import BenchOptions
     from loom_dagster.assembly.bench import Bench
     from loom_dagster.cli.tested import Ran
+    from loom_dagster.prompt_tests.items import Item
 
 __all__ = ["run_tests"]
 
@@ -49,6 +50,13 @@ def run_tests(
         float | None,
         typer.Option(metavar="USD", min=0.0, help="The most to spend, instead of the suites' own."),
     ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN|GIT_REF",
+            help="Compare with a run, or with the pipeline at a commit: fails when it got worse.",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(metavar="M", help="With another model.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="With simulated answers, free.")] = False,
     project: ProjectDir = None,
@@ -56,8 +64,7 @@ def run_tests(
 ) -> int:
     """Test prompts: cases, samples and whole pipelines, from the files in tests/."""
     from loom_dagster.assembly.answering import BenchOptions
-    from loom_dagster.cli.light import arrow_without_pandas
-    from loom_dagster.cli.tested import Ran, document
+    from loom_dagster.cli.compared import run_compared
 
     options = BenchOptions(
         fresh=fresh,
@@ -66,27 +73,50 @@ def run_tests(
         budget=budget,
         model=model,
         offline=offline,
-        run_id=f"test-{uuid.uuid4().hex}",
+        shared=uuid.uuid4().hex,
     )
     loom = open_loom(project)
     paths = _paths(loom, names or [])
-    arrow_without_pandas()
-    terminal = Terminal(sys.stderr if as_json else sys.stdout)
     with ExitStack() as stack:
-        ran = []
-        for bench in _opened(loom, paths, options, stack):
-            chosen = [item for item in bench.items if item.chosen(words, tag or [])]
-            ran.append(Ran(bench=bench, chosen=chosen))
-        if not any(each.chosen for each in ran):
-            raise Misconfigured("no test is chosen", why="-k and --tag leave out every one")
-        ran = [each for each in ran if each.chosen]
-        for each in ran:
-            for item in each.chosen:
-                each.bench.check(item)
-        for number, each in enumerate(ran):
-            if number and not as_json:
-                terminal.line()
-            _run(each, terminal, as_json=as_json)
+        ran = _chosen(loom, paths, options, stack, lambda item: item.chosen(words, tag or []))
+        if baseline is not None:
+            return run_compared(ran, baseline, as_json=as_json)
+        return _test(ran, as_json=as_json)
+
+
+def _chosen(
+    loom: Loom,
+    paths: Sequence[Path],
+    options: BenchOptions,
+    stack: ExitStack,
+    wanted: Callable[[Item], bool],
+) -> list[Ran]:
+    """The suites that have something to run, each checked. Raises Misconfigured."""
+    from loom_dagster.cli.light import arrow_without_pandas
+    from loom_dagster.cli.tested import Ran
+
+    arrow_without_pandas()
+    ran = [
+        Ran(bench=bench, chosen=[item for item in bench.items if wanted(item)])
+        for bench in _opened(loom, paths, options, stack)
+    ]
+    ran = [each for each in ran if each.chosen]
+    if not ran:
+        raise Misconfigured("no test is chosen", why="-k and --tag leave out every one")
+    for each in ran:
+        for item in each.chosen:
+            each.bench.check(item)
+    return ran
+
+
+def _test(ran: Sequence[Ran], *, as_json: bool) -> int:
+    from loom_dagster.cli.tested import document
+
+    terminal = Terminal(sys.stderr if as_json else sys.stdout)
+    for number, each in enumerate(ran):
+        if number and not as_json:
+            terminal.line()
+        _run(each, terminal, as_json=as_json)
     if as_json:
         emit(document(ran))
     return max(each.exit_code for each in ran)

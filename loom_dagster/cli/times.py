@@ -8,6 +8,8 @@ from loom_dagster.errors import Misconfigured
 
 __all__ = ["duration", "since"]
 
+_LONGEST = timedelta(days=36_525)
+
 
 def duration(text: str) -> timedelta:
     """``30m``, ``2h``, ``7d``. Raises Misconfigured."""
@@ -19,6 +21,8 @@ def duration(text: str) -> timedelta:
         found: timedelta = TypeAdapter(Duration).validate_python(text)
     except (ValidationError, OverflowError) as error:
         raise Misconfigured(f"`{text}` is not a duration", fix="a number and a unit: 30m, 2h, 7d") from error
+    if found > _LONGEST:
+        raise Misconfigured(f"`{text}` is more than a hundred years", fix="a number and a unit: 30m, 2h, 7d")
     return found
 
 

@@ -12,7 +12,7 @@ __all__ = ["write_whole"]
 
 def write_whole(path: Path, text: str, *, folder: bool = False) -> None:
     """In one rename; ``folder``: make its folder as well. Raises Misconfigured when it cannot be written."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
         if path.is_dir():
             raise IsADirectoryError(0, "a folder of that name is there")

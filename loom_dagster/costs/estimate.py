@@ -11,21 +11,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from loom_dagster.costs.history import Again
+from loom_dagster.costs.history import Again, CachedShare
 from loom_dagster.costs.lengths import Length
 from loom_dagster.gateway.question import Price
 
 __all__ = ["Asked", "Correction", "Estimate", "Line", "Terms", "estimate"]
 
+_NOTHING_CACHED = CachedShare()
 _Z = 1.96  # 95% of a normal distribution
 
 
 class Asked(NamedTuple):
-    """One call that a record needs: its prompt's tokens as counted, and whether the answer is in the store."""
+    """One call that a record needs: its prompt's tokens as counted, and whether nobody has to pay for it (any more):
+    its answer is in the store, or an earlier record asks the same."""
 
     purpose: str
     tokens: int
-    stored: bool
+    free: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Correction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What one kind of call is reckoned by. ``cached_share``: of a prompt, what the provider had cached."""
+    """What one kind of call is reckoned by. ``cached``: how much of a prompt the provider had cached."""
 
     purpose: str
     model: str
@@ -47,18 +49,22 @@ class Terms:
     batch: Price | None
     length: Length
     correction: Correction = Correction()
-    cached_share: float = 0.0
+    cached: CachedShare = _NOTHING_CACHED
     again: Sequence[Again] = ()
+
+    @property
+    def cached_share(self) -> float:
+        return self.cached.mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One kind of call, over the whole run. USD, None where the price is not known; ``stored`` calls are answered
-    already and free; ``in_batches``: through the provider's batch API."""
+    """One kind of call, over the whole run. USD, None where the price is not known; ``free`` calls are answered
+    already, or repeat another one; ``in_batches``: through the provider's batch API."""
 
     terms: Terms
     calls: float
-    stored: float
+    free: float
     again: float
     input_tokens: float
     output_tokens: float
@@ -92,7 +98,7 @@ class _Sums:
     """Over the records that were counted."""
 
     calls: int = 0
-    stored: int = 0
+    free: int = 0
     tokens: float = 0.0
     cost: float = 0.0
     batch: float = 0.0
@@ -116,7 +122,7 @@ def estimate(
     lines = [_line(terms[purpose], each, n, records) for purpose, each in sums.items()]
     priced = [line for line in lines if line.cost is not None]
     cost = sum(line.cost or 0.0 for line in priced)
-    drawn = sum(_variance_of_answers(line.terms, line.calls) for line in priced)
+    drawn = sum(_variance_of_answers(line.terms, line.calls, line.input_tokens) for line in priced)
     drawn += _variance_of_sample(sum(each.cost for each in sums.values()), squares, n, records)
     below, above = (
         sum(_guessed(line.terms, sums[line.terms.purpose], scale)[side] for line in priced) for side in (0, 1)
@@ -136,8 +142,8 @@ def estimate(
 
 
 def _count(sums: _Sums, terms: Terms, call: Asked, spent: dict[str, float]) -> None:
-    if call.stored:
-        sums.stored += 1
+    if call.free:
+        sums.free += 1
         return
     tokens = call.tokens * terms.correction.ratio
     cost = _price_of_call(terms, terms.price, tokens)
@@ -169,14 +175,15 @@ def _line(terms: Terms, sums: _Sums, n: int, records: int) -> Line:
     calls, again = sums.calls * scale, sum(a.rate for a in terms.again)
     cost = sums.cost * scale
     half = _Z * math.sqrt(
-        _variance_of_answers(terms, calls) + _variance_of_sample(sums.cost, sums.squares, n, records)
+        _variance_of_answers(terms, calls, sums.tokens * scale)
+        + _variance_of_sample(sums.cost, sums.squares, n, records)
     )
     below, above = _guessed(terms, sums, scale)
     known = terms.price is not None
     return Line(
         terms=terms,
         calls=calls,
-        stored=sums.stored * scale,
+        free=sums.free * scale,
         again=calls * again,
         input_tokens=sums.tokens * scale + calls * sum(a.rate * a.input_tokens for a in terms.again),
         output_tokens=calls * (terms.length.mean + sum(a.rate * a.output_tokens for a in terms.again)),
@@ -195,7 +202,7 @@ def _variance_of_sample(total: float, squares: float, n: int, records: int) -> f
     return records**2 * variance / n * (1 - n / records)
 
 
-def _variance_of_answers(terms: Terms, calls: float) -> float:
+def _variance_of_answers(terms: Terms, calls: float, tokens: float) -> float:
     """Of what answers cost: their average is known from some, and each differs from it."""
     price, length = terms.price, terms.length
     if price is None or not calls:
@@ -203,6 +210,9 @@ def _variance_of_answers(terms: Terms, calls: float) -> float:
     found = 0.0
     if length.seen:
         found += (calls + calls**2 / length.seen) * (length.deviation * price.output) ** 2
+    if terms.cached.seen and price.cached is not None:
+        saved = terms.cached.deviation * tokens / calls * (price.input - price.cached)
+        found += (calls + calls**2 / terms.cached.seen) * saved**2
     for a in terms.again:
         cost = _price(price, a.input_tokens, a.output_tokens, terms.cached_share)
         found += (calls + calls**2 / a.seen) * max(a.rate * (1 - a.rate), 0.0) * cost**2

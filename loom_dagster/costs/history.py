@@ -3,6 +3,7 @@ of a prompt the provider has cached, and what its own count of a prompt was."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from loom_dagster.costs.lengths import Length, of_answers
 from loom_dagster.ledger.past_answers import PastAnswer
 
-__all__ = ["Again", "History", "purpose_of"]
+__all__ = ["Again", "CachedShare", "History", "purpose_of"]
 
 _FEW = 8  # answers: fewer say little
 _OTHER_MODEL = (0.6, 1.6)  # how much shorter or longer another model may answer
@@ -18,13 +19,25 @@ _OTHER_MODEL = (0.6, 1.6)  # how much shorter or longer another model may answer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Again:
-    """Further calls that follow a first one: ``rate`` of them a call, known from ``seen`` calls, with so many tokens."""
+    """Further calls that follow a first one: ``rate`` of them a call, as ``times`` after ``seen`` calls, with so many
+    tokens."""
 
     what: str
     rate: float
     seen: int
+    times: int
     input_tokens: float
     output_tokens: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedShare:
+    """Of a prompt's tokens, those that the provider had cached, 0..1: the average of all tokens of ``seen`` calls, and how
+    much one call differs from another."""
+
+    mean: float = 0.0
+    deviation: float = 0.0
+    seen: int = 0
 
 
 class History:
@@ -69,11 +82,16 @@ class History:
         shorter, longer = (share * length.mean for share in _OTHER_MODEL)
         return replace(length, deviation=0.0, seen=0, low=shorter, high=longer)
 
-    def cached_share(self, purpose: str, model: str) -> float:
-        """Of the tokens of prompts, those that the provider had cached, 0..1."""
-        answers = self._current[purpose, model] or self._earlier[purpose, model]
-        whole = sum(a.input_tokens for a in answers)
-        return sum(a.cached_tokens for a in answers) / whole if whole else 0.0
+    def cached(self, purpose: str, model: str) -> CachedShare:
+        """How much of its prompts the provider had cached."""
+        answers = [
+            a for a in self._current[purpose, model] or self._earlier[purpose, model] if a.input_tokens
+        ]
+        if not answers:
+            return CachedShare()
+        mean = sum(a.cached_tokens for a in answers) / sum(a.input_tokens for a in answers)
+        squares = sum((a.cached_tokens / a.input_tokens - mean) ** 2 for a in answers)
+        return CachedShare(mean=mean, deviation=math.sqrt(squares / len(answers)), seen=len(answers))
 
     def counted(self, purpose: str, model: str) -> Mapping[str, int]:
         """By record: the tokens of its prompt as the provider counted them."""
@@ -89,22 +107,26 @@ class History:
         first = self._current[purpose, model]
         if len(first) < _FEW:
             return ()
-        repair = "repair" if purpose == "transform" else f"{purpose}:repair"
-        found = [
-            _again("repaired", self._current[repair, model], len(self._current[repair, model]), len(first))
-        ]
+        repairs = self._current["repair" if purpose == "transform" else f"{purpose}:repair", model]
+        found = [_again("repaired", repairs or _twice(first), len(repairs), len(first))]
         records = len({a.record_id for a in first})
         if self._retries:
             found.append(_again("asked again", first, len(first) - records, records))
-        return tuple(a for a in found if a.rate > 0)
+        return tuple(found)
+
+
+def _twice(answers: Sequence[PastAnswer]) -> list[PastAnswer]:
+    """As a repair is: all that was said, and a request."""
+    return [a._replace(input_tokens=2 * a.input_tokens) for a in answers]
 
 
 def _again(what: str, answers: Sequence[PastAnswer], times: int, of: int) -> Again:
     n = max(len(answers), 1)
     return Again(
         what=what,
-        rate=times / of,
+        rate=(times + 0.5) / (of + 1),  # by Jeffreys: that it never happened does not mean that it never will
         seen=of,
+        times=times,
         input_tokens=sum(a.input_tokens for a in answers) / n,
         output_tokens=sum(a.output_tokens for a in answers) / n,
     )

@@ -11,10 +11,14 @@ from typing import Any
 __all__ = ["Length", "of_answers", "of_examples", "of_schema", "of_text", "typical"]
 
 _FEW = 8  # answers: fewer say little
-_WORD = "word "
-_WORDS = {"short": 1, "typical": 20, "long": 120}  # of a text that nothing is known of
-_ITEMS = {"short": 0, "typical": 2, "long": 8}
-_FREE = {"typical": 200, "short": 1}  # words of an answer that is one free text
+_WORDS = {
+    "short": 1,
+    "typical": 20,
+    "long": 120,
+    "text": 200,
+}  # of a text that nothing is known of; of an answer that is one
+_ITEMS = {"short": 0, "typical": 2, "long": 8, "text": 2}
+_SIZES = ("short", "typical", "long")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +67,7 @@ def of_examples(tokens: Sequence[int], most: int) -> Length | None:
 def of_schema(body: Mapping[str, Any], count: Callable[[str], int], most: int) -> Length:
     """As documents that fit the schema, with short, typical and long texts."""
     sizes = {
-        size: min(count(json.dumps(typical(body, size=size), ensure_ascii=False)), most) for size in _WORDS
+        size: min(count(json.dumps(typical(body, size=size), ensure_ascii=False)), most) for size in _SIZES
     }
     return Length(
         mean=_of_choices(body, count, sizes["typical"], most),
@@ -77,12 +81,12 @@ def of_schema(body: Mapping[str, Any], count: Callable[[str], int], most: int) -
 
 def of_text(most: int) -> Length:
     """Of a free text nothing is known but that it ends at ``most``."""
-    mean = min(_FREE["typical"], most)
+    mean = min(_WORDS["text"], most)
     return Length(
         mean=mean,
         deviation=0.0,
         seen=0,
-        low=_FREE["short"],
+        low=_WORDS["short"],
         high=most,
         source="guessed: free text, up to max_tokens",
     )
@@ -99,39 +103,48 @@ def _of_choices(body: Mapping[str, Any], count: Callable[[str], int], size: int,
     return min(max(size + extra, 1.0), float(most))
 
 
-def typical(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None, size: str = "typical") -> Any:
-    """A value that fits ``schema`` (a JSON schema), with texts and lists of that ``size``."""
-    root = schema if root is None else root
-    if ref := schema.get("$ref"):
-        return typical(root.get("$defs", {}).get(str(ref).rpartition("/")[2], {}), root, size)
-    for several in ("anyOf", "oneOf"):
-        if several in schema:
-            return typical(next((s for s in schema[several] if s.get("type") != "null"), {}), root, size)
-    if schema.get("enum"):
-        return schema["enum"][0]
-    kinds = schema.get("type", "string")
-    kind = next((k for k in kinds if k != "null"), "null") if isinstance(kinds, list) else kinds
-    match kind:
-        case "object":
-            parts = schema.get("properties", {})
-            return {name: typical(part, root, size) for name, part in parts.items()}
-        case "array":
-            return [typical(schema.get("items", {}), root, size) for _ in range(_ITEMS[size])]
-        case "number":
-            return min(0.87, schema.get("maximum", 1))
-        case "integer":
-            return 42
-        case "boolean":
-            return True
-        case "null":
-            return None
-        case _:
-            return _text(schema, size)
+def typical(schema: Mapping[str, Any], *, size: str = "typical", variant: int = 0) -> Any:
+    """A value that fits ``schema`` (a JSON schema), with texts and lists of that ``size``; another ``variant`` is another
+    value, where there are several."""
+    return _Typical(schema, size, variant).value(schema)
 
 
-def _text(schema: Mapping[str, Any], size: str) -> str:
-    given = {"date": "2026-01-01", "date-time": "2026-01-01T10:00:00Z", "time": "10:00:00"}
-    if schema.get("format") in given:
-        return given[schema["format"]]
-    text = (_WORD * _WORDS[size]).strip()
-    return text[: schema.get("maxLength", len(text))].ljust(schema.get("minLength", 0), "x")
+@dataclass(frozen=True, slots=True)
+class _Typical:
+    root: Mapping[str, Any]
+    size: str
+    variant: int
+
+    def value(self, schema: Mapping[str, Any]) -> Any:
+        if ref := schema.get("$ref"):
+            return self.value(self.root.get("$defs", {}).get(str(ref).rpartition("/")[2], {}))
+        for several in ("anyOf", "oneOf"):
+            if several in schema:
+                return self.value(next((s for s in schema[several] if s.get("type") != "null"), {}))
+        if choices := schema.get("enum"):
+            return choices[self.variant % len(choices)]
+        kinds = schema.get("type", "string")
+        kind = next((k for k in kinds if k != "null"), "null") if isinstance(kinds, list) else kinds
+        match kind:
+            case "object":
+                return {name: self.value(part) for name, part in schema.get("properties", {}).items()}
+            case "array":
+                return [self.value(schema.get("items", {})) for _ in range(_ITEMS[self.size])]
+            case "number":
+                return min(round(0.87 - self.variant / 1000, 3), schema.get("maximum", 1))
+            case "integer":
+                return 42 + self.variant
+            case "boolean":
+                return self.variant % 2 == 0
+            case "null":
+                return None
+            case _:
+                return self._text(schema)
+
+    def _text(self, schema: Mapping[str, Any]) -> str:
+        given = {"date": "2026-01-01", "date-time": "2026-01-01T10:00:00Z", "time": "10:00:00"}
+        if schema.get("format") in given:
+            return given[schema["format"]]
+        words = [str(self.variant)] * (self.variant > 0) + ["word"] * _WORDS[self.size]
+        text = " ".join(words)
+        return text[: schema.get("maxLength", len(text))].ljust(schema.get("minLength", 0), "x")

@@ -12,6 +12,7 @@ from loom_dagster.errors import LoomError, Misconfigured, Outage
 from loom_dagster.evaluate.arbiter_import import ArbiterImport
 from loom_dagster.evaluate.case import Case, Unjudgeable, as_text, judged_text, reference
 from loom_dagster.evaluate.judge_agent import CALL, Call, JudgeClient, Terms
+from loom_dagster.evaluate.judgements import Judgement, Judgements, judgement_key
 from loom_dagster.gateway.question import Asks, Model
 from loom_dagster.records import Answer, Score
 from loom_dagster.spec.models import Groundedness, JudgedSpec, Relevance
@@ -33,11 +34,20 @@ class Arbiter:
     waits = True
 
     def __init__(
-        self, spec: JudgedSpec, kind: str, *, ask: Asks, model: Model, terms: Terms, library: ArbiterImport
+        self,
+        spec: JudgedSpec,
+        kind: str,
+        *,
+        ask: Asks,
+        model: Model,
+        terms: Terms,
+        library: ArbiterImport,
+        known: Judgements | None = None,
     ) -> None:
         self.spec = spec
         self._kind = kind
         self._library = library
+        self._known, self._identity = known, [kind, spec.criteria, model.identity, terms.salt]
         self._column = reference_column(spec)
         self._free = kind == "semantic" and self._column is None  # without any reference
         # with a reference, these two of Arbiter's leave the criteria out
@@ -58,6 +68,20 @@ class Arbiter:
             against = self._reference(case)
         except Unjudgeable as why:
             return self._score(None, error=str(why))  # nothing is spent on it
+        if self._known is None:
+            return await self._judged(case, text, against, answers)
+        key = judgement_key(self._identity, text, against, case.sample)
+        before = self._known.judgement(key)
+        if before is not None:
+            answers.extend(before.answers)
+            return self._score(before.value, explanation=before.explanation)
+        score = await self._judged(case, text, against, answers)
+        if score.value is not None:
+            judgement = Judgement(value=score.value, explanation=score.explanation, answers=tuple(answers))
+            self._known.keep_judgement(key, judgement, of=case.record.id, purpose=f"score:{self.spec.name}")
+        return score
+
+    async def _judged(self, case: Case, text: str, against: str | None, answers: list[Answer]) -> Score:
         evaluator = await self._ready()
         token = CALL.set(Call(record_id=case.record.id, sample=case.sample, answers=answers))
         try:

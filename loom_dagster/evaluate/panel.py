@@ -15,6 +15,7 @@ from loom_dagster.evaluate.case import Case
 from loom_dagster.evaluate.function import Function, import_function
 from loom_dagster.evaluate.gate import Gate
 from loom_dagster.evaluate.judge_agent import Terms
+from loom_dagster.evaluate.judgements import Judgements
 from loom_dagster.evaluate.local import (
     Local,
     Measure,
@@ -119,9 +120,10 @@ def build_panel(
     cache: Cache | None = None,
     salt: str = "",
     asked_at: float = 0.0,
+    known: Judgements | None = None,
 ) -> Panel:
     """The panel that ``evaluate`` describes. ``judge`` gives the model for an evaluator's own
-    ``model`` (None: the pipeline's judge). Of ``cache``, ``enabled`` and ``ttl`` count.
+    ``model`` (None: the pipeline's judge). Of ``cache``, ``enabled`` and ``ttl`` count. ``known`` keeps what judges said.
 
     Raises Misconfigured for what ``check_evaluators`` would have reported.
     """
@@ -138,7 +140,9 @@ def build_panel(
         match spec:
             case Semantic() | CustomCriteria() | Factuality() | Groundedness() | Relevance():
                 model = judge(spec.model)
-                return Arbiter(spec, spec.type, ask=ask, model=model, terms=terms, library=library)
+                return Arbiter(
+                    spec, spec.type, ask=ask, model=model, terms=terms, library=library, known=known
+                )
             case Python():
                 return Function(spec, import_function(spec.function, root))
             case _:

@@ -21,7 +21,7 @@ from loom_dagster.errors import LoomError, Misconfigured, Transient
 from loom_dagster.records import to_json
 from loom_dagster.spec.findings import nearest
 
-__all__ = ["RedactedRows", "Redactor", "discreetly"]
+__all__ = ["RedactedRows", "Redactor", "discreetly", "redacted_table"]
 
 _T = TypeVar("_T")
 
@@ -136,8 +136,8 @@ class RedactedRows:
                 texts,
                 [to_json(text).decode()[1:-1] for text in texts],
             ]  # as a key of several columns has it
-        for row, texts in enumerate(zip(*hidden, strict=True)):
-            if ids[row] is not None and any(text and text in ids[row] for text in texts):
+        for row, held in enumerate(zip(*hidden, strict=True)):
+            if ids[row] is not None and any(text and text in ids[row] for text in held):
                 ids[row] = self._redactor.text(ids[row])
         return table.set_column(at, _RECORD_ID, pa.array(ids, pa.string()))
 
@@ -146,6 +146,17 @@ class RedactedRows:
         return Unreadable(
             offset=row.offset, raw=self._redactor.text(row.raw), reason=f"unreadable; why is {_QUOTES}"
         )
+
+
+def redacted_table(table: pa.Table, paths: Sequence[str], redactor: Redactor) -> pa.Table:
+    """Rows that were kept, perhaps before anything was redacted; what is a hash already stays."""
+    for path in paths:
+        if path in table.column_names or path.partition(".")[0] in table.column_names:
+            name, *fields = _path(table.schema, path, "what was kept")
+            column = table.column(name).combine_chunks()
+            changed = redactor.within(column, fields)
+            table = table.set_column(table.column_names.index(name), pa.field(name, changed.type), changed)
+    return table
 
 
 def discreetly(work: Callable[[], _T]) -> _T:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from loom_dagster.ledger.deliveries import Claim, Deliveries
     from loom_dagster.ledger.ledger import Ledger
     from loom_dagster.ledger.outbox import Outbox
+    from loom_dagster.ledger.retention import OpenRun, Retention, Slot
     from loom_dagster.ledger.spend_log import SpendLog
     from loom_dagster.ledger.spool import Spool, Spooled
     from loom_dagster.ledger.upkeep import AnswerGroup, Selection, Upkeep
@@ -66,14 +67,17 @@ __all__ = [
     "IndexRow",
     "Ledger",
     "MuteRow",
+    "OpenRun",
     "Outbox",
     "PastRun",
     "PipelineTotals",
     "QuarantineEntry",
+    "Retention",
     "RunHandle",
     "RunNumbers",
     "RunRow",
     "Selection",
+    "Slot",
     "SnapshotPlace",
     "SnapshotRow",
     "SpendLog",
@@ -98,8 +102,11 @@ _LATE = {
     "Deed": "audit",
     "Deliveries": "deliveries",
     "Ledger": "ledger",
+    "OpenRun": "retention",
     "Outbox": "outbox",
+    "Retention": "retention",
     "Selection": "upkeep",
+    "Slot": "retention",
     "SpendLog": "spend_log",
     "Spool": "spool",
     "Spooled": "spool",

@@ -90,7 +90,7 @@ def keep(connection: Connection, deed: Deed, now: datetime) -> None:
     """Write ``deed`` down, in a transaction that writes: there is one at a time, so the chain has no forks."""
     last = connection.execute(select(audit.c.number, audit.c.hash).order_by(audit.c.number.desc()).limit(1))
     row = last.first()
-    values = {name: _text(value) for name, value in asdict(deed).items() if name != "detail"}
+    values: dict[str, Any] = {name: _text(value) for name, value in asdict(deed).items() if name != "detail"}
     values |= {
         "number": 1 if row is None else row.number + 1,
         "at": now.astimezone(UTC),
@@ -111,7 +111,7 @@ class Audit:
         now = self._clock.now()
         self._database.write(lambda connection: keep(connection, deed, now))
 
-    def list(
+    def entries(
         self,
         *,
         pipeline: str | None = None,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from loom_dagster.clock import Clock
 from loom_dagster.ledger import spend as money
@@ -84,7 +84,7 @@ class Books:
         found = self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [
             BookRow(
-                *(row.get(name, "") for name in _BY),
+                **{name: row.get(name, "") for name in _BY},
                 entry=Entry(**{name: int(row[name] or 0) for name in _NUMBERS}),
             )
             for row in found
@@ -104,7 +104,7 @@ class Books:
 
         def of(connection: Connection) -> dict[str, Used]:
             month = spend.c.day.between(f"{day[:7]}-01", f"{day[:7]}-31")
-            scopes = {
+            scopes: dict[str, list[ColumnElement[bool]]] = {
                 "run": [
                     spend.c.run_id == (run.run_id if run else ""),
                     spend.c.allowance == (run.allowance if run else 0),
@@ -117,8 +117,8 @@ class Books:
         return self._database.read(of)
 
 
-def _used(connection: Connection, name: str, scope: Sequence[object], pipeline: str) -> Used:
-    sums = select(func.sum(spend.c.spent), func.sum(spend.c.unconfirmed)).where(*scope)  # type: ignore[arg-type]
+def _used(connection: Connection, name: str, scope: Sequence[ColumnElement[bool]], pipeline: str) -> Used:
+    sums = select(func.sum(spend.c.spent), func.sum(spend.c.unconfirmed)).where(*scope)
     spent, unconfirmed = connection.execute(sums).one()
     held = select(func.sum(reservations.c.amount))
     if name != "month":

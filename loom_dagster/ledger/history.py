@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, case, func, or_, select
 
 from loom_dagster.clock import Clock
 from loom_dagster.ledger.alert_tables import alerts
@@ -26,7 +26,9 @@ _ENDED = ("succeeded", "held", "failed", "superseded")
 _OF_RUN = ("run_id", "pipeline", "partition", "version", "status", "started_at", "finished_at")
 _OF_SNAPSHOT = ("pass_rate", "released_at", "released_by")
 _OF_SCORE = ("name", "type", "threshold", "passed", "failed", "errors", "mean", "std")
-_COUNTED = ("extracted", "passed", "quarantined", "calls", "reused", "input_tokens", "output_tokens")
+_RECORDS = ("extracted", "passed", "quarantined")
+_CALLS = ("calls", "reused", "input_tokens", "output_tokens")
+_Again = run_metrics.alias()
 
 
 class History:
@@ -151,7 +153,10 @@ def _totals(connection: Connection) -> list[PipelineTotals]:
     by_status = _nested(connection.execute(statuses.group_by(runs.c.pipeline, runs.c.status)))
     counted = select(runs.c.pipeline, run_metrics.c.name, func.sum(run_metrics.c.value))
     counted = counted.join(run_metrics, run_metrics.c.run_id == runs.c.run_id)
-    counted = counted.where(ended, run_metrics.c.name.in_(_COUNTED))
+    # records that were tried again were counted by the run that read them; what was asked for them counts
+    again = select(_Again.c.run_id).where(_Again.c.name == "tried_again", _Again.c.value == 1.0)
+    mine = or_(run_metrics.c.name.not_in(_RECORDS), runs.c.run_id.not_in(again))
+    counted = counted.where(ended, run_metrics.c.name.in_((*_RECORDS, *_CALLS)), mine)
     sums = _nested(connection.execute(counted.group_by(runs.c.pipeline, run_metrics.c.name)))
     paid = select(runs.c.pipeline, func.sum(spend.c.spent), func.sum(spend.c.unconfirmed))
     paid = paid.join(spend, spend.c.run_id == runs.c.run_id).where(_real(runs)).group_by(runs.c.pipeline)

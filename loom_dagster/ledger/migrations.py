@@ -192,6 +192,7 @@ _BATCHES: Step = (
         process_start VARCHAR NOT NULL, beat_at VARCHAR NOT NULL)""",
     "CREATE INDEX batches_of_state ON batches (state, pipeline, partition)",
 )
+_CLEANED: Step = ("ALTER TABLE snapshots ADD COLUMN cleaned_at VARCHAR",)
 
 MIGRATIONS: tuple[Step, ...] = (
     _RUNS,
@@ -206,6 +207,7 @@ MIGRATIONS: tuple[Step, ...] = (
     _TEXTS,
     _AUDIT,
     _BATCHES,
+    _CLEANED,
 )
 
 

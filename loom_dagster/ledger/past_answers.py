@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from loom_dagster.errors import Misconfigured
@@ -46,7 +46,7 @@ def past_texts(path: Path, pipeline: str, most: int) -> Sequence[str]:
     return [row[0] for row in _read(path, _TEXTS, pipeline, most)]
 
 
-def _read(path: Path, query: str, pipeline: str, most: int) -> Sequence[tuple[str, ...]]:
+def _read(path: Path, query: str, pipeline: str, most: int) -> Sequence[tuple[Any, ...]]:
     if not path.exists():
         return []
     try:

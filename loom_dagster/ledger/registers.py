@@ -15,7 +15,9 @@ from loom_dagster.ledger.kept import Kept
 from loom_dagster.ledger.migrations import migrate
 from loom_dagster.ledger.outbox import Outbox
 from loom_dagster.ledger.past_runs import PastRuns
+from loom_dagster.ledger.retention import Retention
 from loom_dagster.ledger.takings import Takings
+from loom_dagster.ledger.trying import Trying
 from loom_dagster.ledger.watermarks import Watermarks
 
 __all__ = ["Registers"]
@@ -32,12 +34,14 @@ class Registers:
         self.watermarks = Watermarks(self._database, self._clock)
         self.takings = Takings(self._database, self._clock)
         self.audit = Audit(self._database, self._clock)
+        self.retention = Retention(self._database, self._clock)
         self.outbox = Outbox(self._database, self._clock)
         self.past_runs = PastRuns(self._database)
         self.batches = Batches(self._database, self._clock)
         self.books = Books(self._database, self._clock)
         self.kept = Kept(self._database)
         self.history = History(self._database, self._clock)
+        self.trying = Trying(self._database, self._clock)
 
     def close(self) -> None:
         self._database.close()

@@ -73,7 +73,7 @@ class RunRow:
 class SnapshotRow:
     """A snapshot and its verdict. ``folder`` is the name of its folder; release/ knows where. An
     ``increment`` is added to the released ones before it; ``watermark`` is how far its load brings the
-    pipeline, ``loaded_at`` when that was. ``fingerprint`` and ``outcome`` are those of its run, and need not be given to be kept."""
+    pipeline, ``loaded_at`` when that was; ``cleaned_at`` when its files were removed. ``fingerprint`` and ``outcome`` are those of its run, and need not be given to be kept."""
 
     run_id: str
     pipeline: str
@@ -92,6 +92,7 @@ class SnapshotRow:
     increment: bool = False
     watermark: Mapping[str, Any] | None = None
     loaded_at: datetime | None = None
+    cleaned_at: datetime | None = None
     fingerprint: str = ""
     outcome: Mapping[str, Any] = field(default_factory=dict)
 
@@ -142,7 +143,7 @@ class Standing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineTotals:
     """Of a pipeline since its first run. ``runs`` by status and ``sums`` by metric are of runs that have ended, so they
-    never go down; ``spent`` and ``unconfirmed`` in USD of all; ``released_at``: when the last run ended whose batch is released."""
+    never go down (records that were tried again count once); ``spent`` and ``unconfirmed`` in USD of all; ``released_at``: when the last run ended whose batch is released."""
 
     pipeline: str
     runs: Mapping[str, int]

@@ -16,14 +16,19 @@ from loom_dagster.records import digest
 __all__ = [
     "OPEN",
     "STATUSES",
+    "TESTS",
     "begin",
     "evaluations_of",
     "finish",
     "list_runs",
     "list_versions",
     "metrics_of",
+    "new_id",
     "open_run",
+    "runs",
 ]
+
+TESTS = "~test"  # the partition under which tests spend
 
 OPEN = ("running", "deferred", "interrupted")
 STATUSES = ("succeeded", "held", "failed", "superseded", "deferred", "interrupted")
@@ -69,7 +74,7 @@ def begin(
         .where(runs.c.pipeline == pipeline, runs.c.partition == partition, runs.c.status.in_(OPEN))
         .values(status="superseded", finished_at=now)
     )
-    run_id = _new_id(connection, pipeline, partition, now, luck)
+    run_id = new_id(connection, pipeline, partition, now, luck)
     connection.execute(
         insert(runs).values(
             run_id=run_id,
@@ -146,12 +151,14 @@ def list_runs(
     run_id: str | None = None,
     limit: int | None = None,
 ) -> list[RunRow]:
-    """Newest first."""
+    """Newest first, but for what tests spent."""
     query = select(runs).order_by(runs.c.run_id.desc()).limit(limit)
     if pipeline is not None:
         query = query.where(runs.c.pipeline == pipeline)
     if run_id is not None:
         query = query.where(runs.c.run_id == run_id)
+    else:
+        query = query.where(runs.c.partition != TESTS)
     return [RunRow(**row) for row in connection.execute(query).mappings()]
 
 
@@ -177,7 +184,7 @@ def evaluations_of(connection: Connection, run_id: str) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k != "run_id"} for row in rows]
 
 
-def _new_id(connection: Connection, pipeline: str, partition: str, now: datetime, luck: float) -> str:
+def new_id(connection: Connection, pipeline: str, partition: str, now: datetime, luck: float) -> str:
     """Sorts after every id of its slot, also when the clock was set back."""
     suffix = digest(pipeline, partition, luck)[:3].hex()
     newest = connection.scalar(

@@ -165,6 +165,7 @@ snapshots = Table(
     Column("increment", Boolean, nullable=False),
     Column("watermark", Json),
     Column("loaded_at", Moment),
+    Column("cleaned_at", Moment),
 )
 
 quarantine = Table(

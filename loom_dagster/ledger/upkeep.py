@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from loom_dagster.errors import Misconfigured
 from loom_dagster.ledger.answers import AnswerLog
@@ -44,13 +44,14 @@ class AnswerGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Answers for which all that is given holds. ``before`` in UNIX seconds; those of the ``spared`` pipelines, and all
+    """Answers for which all that is given holds; of some ``pipelines`` only. ``before`` in UNIX seconds; those of the ``spared`` pipelines, and all
     from ``spared_from`` on, stay."""
 
     record: str | None = None
     prompt: str | None = None
     model: str | None = None
     before: float | None = None
+    pipelines: Sequence[str] | None = None
     spared: Sequence[str] = ()
     spared_from: float | None = None
 
@@ -67,6 +68,9 @@ class Selection:
         if not chosen:
             raise Misconfigured("which answers?", fix="give a record, a prompt or a model")
         sql, values = " AND ".join(chosen), list(chosen.values())
+        if self.pipelines is not None:
+            sql += f" AND pipeline IN ({', '.join('?' * len(self.pipelines))})"
+            values += self.pipelines
         for name in self.spared:
             sql += " AND pipeline <> ?"
             values.append(name)
@@ -91,7 +95,7 @@ class Upkeep:
                    sum(input_tokens), sum(output_tokens), min(created_at), max(created_at)
             FROM answers GROUP BY pipeline, prompt, model ORDER BY count(*) DESC, pipeline, prompt, model
         """
-        rows = self._with(lambda db: db.execute(query).fetchall(), [])
+        rows: list[tuple[Any, ...]] = self._with(lambda db: db.execute(query).fetchall(), [])
         names = AnswerGroup.__dataclass_fields__
         return [AnswerGroup(**dict(zip(names, row, strict=True))) for row in rows]
 

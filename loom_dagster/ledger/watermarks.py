@@ -47,7 +47,7 @@ class Watermarks:
             if not partition.startswith("~"):
                 deed = Deed(action="state_set", who=who, why=why, pipeline=pipeline, partition=partition)
                 was = _read(connection, pipeline, partition, broken_is_none=True)
-                change = {"from": _shown(was and was.watermark), "to": _shown(watermark)}
+                change = {"from": _shown(was.watermark if was else None), "to": _shown(watermark)}
                 keep(connection, replace(deed, detail=change), now)
             _write(connection, pipeline, partition, watermark, by=who, now=at or now)
 
@@ -62,7 +62,7 @@ class Watermarks:
             known = _read(connection, pipeline, partition, broken_is_none=True)
             was = bool(connection.execute(delete(watermarks).where(*_slot(pipeline, partition))).rowcount)
             if was:
-                detail = {"from": _shown(known and known.watermark)}
+                detail = {"from": _shown(known.watermark if known else None)}
                 deed = Deed(action="state_reset", who=who, why=why, pipeline=pipeline, partition=partition)
                 keep(connection, replace(deed, detail=detail), now)
             return was

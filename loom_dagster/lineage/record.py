@@ -4,34 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
+
+from loom_dagster.ledger.answer_reading import StoredAnswer
 
 __all__ = ["answer_documents", "explanation_in", "score_documents"]
 
 _LEEWAY = 1.0  # seconds between a store's clock and the ledger's
 
 
-class _Stored(Protocol):  # the ledger's StoredAnswer fits
-    key: bytes
-    model: str
-    text: str
-    finish: str
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
-    cost: float | None
-    latency: float
-    simulated: bool
-    created_at: float
-    record_id: str
-    purpose: str
-
-
 def answer_documents(
     beginnings: Sequence[bytes],
-    stored: Mapping[bytes, _Stored],
+    stored: Mapping[bytes, StoredAnswer],
     samples: Mapping[bytes, int],
     *,
     record_id: str,
@@ -43,7 +29,7 @@ def answer_documents(
 
 
 def _answer(
-    beginning: bytes, stored: _Stored | None, sample: int | None, record_id: str, ended: datetime | None
+    beginning: bytes, stored: StoredAnswer | None, sample: int | None, record_id: str, ended: datetime | None
 ) -> dict[str, Any]:
     if stored is None:
         return {"key": beginning.hex(), "state": "gone"}

@@ -26,7 +26,7 @@ Numbers = npt.NDArray[np.float64]
 Measure = Callable[[Numbers], Numbers]
 
 _RESAMPLES = 4_000
-_FEW = 10  # disagreements: resampling says nothing of what was hardly ever seen
+_FEW = 30  # disagreements: resampling says nothing of what was hardly ever seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +97,16 @@ def agreement_interval(
     found: Confusion, measure: Measure, alpha: float, *, seed: int = 0
 ) -> tuple[float, float]:
     """Of any measure but accuracy. The BCa bootstrap (Efron, JASA 82, 1987), its acceleration from the jackknife, both over
-    cells instead of records: every record of a cell is worth the same. With fewer than 10 disagreements the
-    lower end is the value at the most errors that Clopper and Pearson allow, all of them in the rarest classes."""
+    cells instead of records: every record of a cell is worth the same. With fewer than 30 disagreements the
+    ends are the values at the most and the fewest errors that Clopper and Pearson allow, in the rarest classes first."""
     value = float(measure(found.counts))
     if found.n < 2:
         return -1.0, 1.0
     wrong = found.n - found.agreed
     if wrong < _FEW:
-        _, most = fraction(wrong, found.n, alpha)
-        return min(float(measure(_worst(found, most))), value), 1.0
+        least, most = fraction(wrong, found.n, alpha)
+        low, high = (float(measure(_with_errors(found, share))) for share in (most, least))
+        return min(low, value), max(high, value)
     draws = np.random.default_rng(seed).multinomial(found.n, found.counts.ravel() / found.n, size=_RESAMPLES)
     drawn = np.sort(measure(draws.reshape(-1, *found.counts.shape).astype(np.float64)))
     below = (np.searchsorted(drawn, value, "left") + np.searchsorted(drawn, value, "right")) / 2 / _RESAMPLES
@@ -133,17 +134,24 @@ def _acceleration(found: Confusion, measure: Measure) -> float:
     return float((weights * off**3).sum()) / (6 * square**1.5) if square > 0 else 0.0
 
 
-def _worst(found: Confusion, wrong: float) -> Numbers:
-    """The same sample with a share of ``wrong`` in all off the diagonal: taken from the rarest classes first and called
-    the most frequent one."""
+def _with_errors(found: Confusion, share: float) -> Numbers:
+    """The same sample with a ``share`` of errors in all: what is too few or too many is moved in the rarest classes first,
+    to and from the most frequent one."""
     counts = found.counts.copy()
-    left = wrong * found.n - (found.n - found.agreed)
+    left = share * found.n - (found.n - found.agreed)
     order = np.argsort(counts.sum(axis=1), kind="stable")
     for row in order:
         column = order[-1] if row != order[-1] else order[0]
-        moved = min(left, counts[row, row])
-        if moved > 0 and row != column:
+        if row == column:
+            break
+        if left > 0:
+            moved = min(left, counts[row, row])
             counts[row, row] -= moved
             counts[row, column] += moved
-            left -= moved
+        else:
+            off = counts[row].sum() - counts[row, row]
+            moved = -min(-left, off)
+            counts[row] *= np.where(np.arange(len(order)) == row, 1.0, 1 + moved / off if off else 1.0)
+            counts[row, row] -= moved
+        left -= moved
     return counts

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from loom_dagster.prompt_tests.estimates import OF_THE_SAMPLE, OWN, Estimate
 from loom_dagster.prompt_tests.looks import Look
 from loom_dagster.prompt_tests.needed import needed_for, needed_for_fraction
-from loom_dagster.prompt_tests.nodes import Call, Combined, Compared, Constant, Listed, Name, Negated, Node
+from loom_dagster.prompt_tests.nodes import (
+    Call,
+    Combined,
+    Compared,
+    Constant,
+    Listed,
+    Name,
+    Negated,
+    Node,
+    written,
+)
 from loom_dagster.prompt_tests.ranges import Range, compare, negation, together
 from loom_dagster.prompt_tests.tokens import refused
 from loom_dagster.prompt_tests.verdicts import Finding, Interval, Verdict
@@ -71,11 +81,11 @@ class Claims:
             case Compared():
                 return self._compared(text, node, look)
             case Negated():
-                inner = self._finding("", node.operand, look)
+                inner = self._finding(written(node.operand), node.operand, look)
                 parts: tuple[Finding, ...] = (inner,)
                 verdict = negation(inner.verdict)
             case Combined():
-                parts = (self._finding("", node.left, look), self._finding("", node.right, look))
+                parts = tuple(self._finding(written(part), part, look) for part in (node.left, node.right))
                 verdict = together(node.operator, [p.verdict for p in parts])
             case _:
                 raise refused(text, node.at, "nothing is compared here")

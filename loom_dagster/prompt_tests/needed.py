@@ -22,7 +22,7 @@ def needed_for(left: Range, right: Range, n: int) -> int | None:
         wide = (left.high - left.value) + (right.value - right.low)
     if gap == 0 or not math.isfinite(wide / gap):
         return None
-    return _rounded(n * (wide / gap) ** 2)
+    return _rounded(max(n * (wide / gap) ** 2, n + 1))
 
 
 def needed_for_fraction(share: float, bound: float, alpha: float) -> int | None:

@@ -19,6 +19,7 @@ __all__ = [
     "children",
     "shown",
     "walk",
+    "written",
 ]
 
 Path = tuple[str, ...]
@@ -110,3 +111,31 @@ def shown(path: Path) -> str:
     """As it is written: ``scores.quality``, ``scores['my check']``."""
     first, *rest = path
     return first + "".join(f".{p}" if p.isidentifier() else f"[{p!r}]" for p in rest)
+
+
+def written(node: Node) -> str:
+    """Back to text: what it means, not how it was laid out."""
+    match node:
+        case Constant(value=bool() | None as value):
+            return {True: "true", False: "false", None: "null"}[value]
+        case Constant(value=float() as number):
+            return f"{number:g}"
+        case Constant():
+            return repr(node.value)
+        case Listed():
+            return f"[{', '.join(map(written, node.items))}]"
+        case Name():
+            return shown(node.path)
+        case Call():
+            return f"{node.function}({', '.join(map(written, node.arguments))})"
+        case Negated():
+            return f"not {_inside(node.operand)}" if node.operator == "not" else f"-{_inside(node.operand)}"
+        case Compared():
+            return f"{written(node.left)} {node.operator} {written(node.right)}"
+        case Combined():
+            return f"{_inside(node.left)} {node.operator} {_inside(node.right)}"
+
+
+def _inside(node: Node) -> str:
+    """Another operator stands around it."""
+    return f"({written(node)})" if isinstance(node, Combined) else written(node)

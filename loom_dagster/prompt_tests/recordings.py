@@ -14,14 +14,54 @@ from pathlib import Path
 from typing import Any
 
 from loom_dagster.errors import Misconfigured, Outage
+from loom_dagster.evaluate.judgements import Judgement
 from loom_dagster.gateway.keys import model_prefix, question_key
 from loom_dagster.gateway.question import Question
 from loom_dagster.records import Answer, Usage
 
-__all__ = ["Recorded", "Recording", "Replayed", "recording_path"]
+__all__ = ["Judged", "Recorded", "Recording", "Replayed", "read_line", "recording_path"]
 
 NOT_RECORDED = "not_recorded"
 _KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A judgement, whose answers stand in lines of their own."""
+
+    key: bytes
+    value: float
+    explanation: str
+    answers: tuple[bytes, ...]
+    of: str
+    purpose: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        return self.of, self.purpose, self.key.hex()
+
+    def line(self) -> str:
+        document = {
+            "case": self.of,
+            "for": self.purpose,
+            "key": self.key.hex(),
+            "score": self.value,
+            "explanation": self.explanation,
+            "answers": [key.hex() for key in self.answers],
+        }
+        return json.dumps(document)
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Judged:
+        """Raises ValueError for a line that is not one of ours."""
+        return cls(
+            key=_key(document, "key"),
+            value=_of(document, "score", float),
+            explanation=_of(document, "explanation", str),
+            answers=tuple(_key({"key": key}, "key") for key in _of(document, "answers", list)),
+            of=_of(document, "case", str),
+            purpose=_of(document, "for", str),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,27 +96,43 @@ class Recorded:
             document["simulated"] = True
         return json.dumps(document, ensure_ascii=True)
 
+    @property
+    def key(self) -> bytes:
+        return self.answer.key
+
     @classmethod
-    def read(cls, line: str) -> Recorded:
+    def read(cls, document: Mapping[str, Any]) -> Recorded:
         """Raises ValueError for a line that is not one of ours."""
-        document = json.loads(line)
-        if not isinstance(document, dict):
-            raise ValueError("it is not an object")  # noqa: TRY004 - a wrong line, as any other
-        key = bytes.fromhex(_of(document, "key", str))
-        if len(key) != _KEY_BYTES:
-            raise ValueError("`key` is not 64 hex digits")
         answer = Answer(
-            key=key,
+            key=_key(document, "key"),
             model=_of(document, "model", str),
             text=_of(document, "text", str),
             finish=_of(document, "finish", str),
             usage=Usage(**{name: _of(document, name, int) for name in _TOKENS}),
             cost=None if document.get("cost") is None else _of(document, "cost", float),
             latency=_of(document, "latency", float),
-            simulated=bool(document.get("simulated", False)),
+            simulated=document.get("simulated") is True,
             reused=True,
         )
         return cls(answer=answer, of=_of(document, "case", str), purpose=_of(document, "for", str))
+
+
+Entry = Recorded | Judged
+
+
+def read_line(line: str) -> Entry:
+    """Raises ValueError for a line that is not one of ours."""
+    document = json.loads(line)
+    if not isinstance(document, dict):
+        raise ValueError("it is not an object")  # noqa: TRY004 - a wrong line, as any other
+    return Judged.read(document) if "score" in document else Recorded.read(document)
+
+
+def _key(document: Mapping[str, Any], name: str) -> bytes:
+    key = bytes.fromhex(_of(document, name, str))
+    if len(key) != _KEY_BYTES:
+        raise ValueError(f"`{name}` is not 64 hex digits")
+    return key
 
 
 _TOKENS = ("input_tokens", "output_tokens", "cached_tokens")
@@ -98,17 +154,19 @@ def recording_path(suite: Path) -> Path:
 
 @dataclass(slots=True)
 class Recording:
-    """The answers of one suite, by key. ``used``: those that were asked for."""
+    """The answers of one suite and what was read from them, by key. ``used``: those that were asked for. ``replays``:
+    it stands in for the models."""
 
     path: Path
     shown: str
-    answers: dict[bytes, Recorded] = field(default_factory=dict)
+    replays: bool = False
+    entries: dict[bytes, Entry] = field(default_factory=dict)
     used: set[bytes] = field(default_factory=set)
 
     @classmethod
-    def load(cls, path: Path, shown: str) -> Recording:
+    def load(cls, path: Path, shown: str, *, replays: bool = False) -> Recording:
         """Empty where there is no file. Raises Misconfigured for one that cannot be read."""
-        recording = cls(path, shown)
+        recording = cls(path, shown, replays)
         try:
             with path.open(encoding="utf-8") as file:
                 for number, line in enumerate(file, 1):
@@ -123,7 +181,7 @@ class Recording:
         if not line.strip():
             return
         try:
-            recorded = Recorded.read(line)
+            entry = read_line(line)
         except ValueError as error:
             raise Misconfigured(
                 "the recording is broken",
@@ -131,25 +189,64 @@ class Recording:
                 why=str(error),
                 fix="record it anew",
             ) from error
-        self.answers[recorded.answer.key] = recorded
+        self.entries[entry.key] = entry
 
-    def keep(self, recorded: Recorded) -> None:
-        """Add an answer; where two cases ask the same, it stands with the first by name."""
-        key = recorded.answer.key
-        known = self.answers.get(key)
-        if key not in self.used or known is None or recorded.place < known.place:
-            self.answers[key] = recorded
+    def keep(self, entry: Entry) -> None:
+        """Add one; where two cases ask the same, it stands with the first by name."""
+        known = self.entries.get(entry.key)
+        if entry.key not in self.used or known is None or entry.place < known.place:
+            self.entries[entry.key] = entry
+        self.used.add(entry.key)
+
+    def answer(self, key: bytes) -> Answer | None:
+        """The one with ``key``, which is used then."""
+        entry = self.entries.get(key)
+        if not isinstance(entry, Recorded):
+            return None
         self.used.add(key)
+        return entry.answer
+
+    def judgement(self, key: bytes) -> Judgement | None:
+        """To be replayed; to be recorded judges are asked."""
+        entry = self.entries.get(key) if self.replays else None
+        if not isinstance(entry, Judged):
+            return None
+        answers = tuple(answer for k in entry.answers if (answer := self.answer(k)) is not None)
+        if len(answers) < len(entry.answers):
+            return None
+        self.used.add(key)
+        return Judgement(value=entry.value, explanation=entry.explanation, answers=answers)
+
+    def keep_judgement(self, key: bytes, judgement: Judgement, *, of: str, purpose: str) -> None:
+        """To be recorded; what is worked out anew while it is replayed is not news."""
+        if self.replays:
+            return
+        self.keep(
+            Judged(
+                key=key,
+                value=judgement.value,
+                explanation=judgement.explanation,
+                answers=tuple(answer.key for answer in judgement.answers),
+                of=of,
+                purpose=purpose,
+            )
+        )
+
+    @property
+    def answers_used(self) -> int:
+        """How many answers were asked for."""
+        return sum(isinstance(self.entries.get(key), Recorded) for key in self.used)
 
     @property
     def unused(self) -> list[Recorded]:
-        """What nobody asked for, sorted."""
-        return sorted((r for k, r in self.answers.items() if k not in self.used), key=lambda r: r.place)
+        """Answers that nobody asked for, sorted."""
+        found = (e for k, e in self.entries.items() if k not in self.used and isinstance(e, Recorded))
+        return sorted(found, key=lambda entry: entry.place)
 
     def write(self, *, whole: bool) -> None:
         """In one step. ``whole``: every case was run, so what was not used is dropped."""
-        kept = [r for k, r in self.answers.items() if k in self.used or not whole]
-        lines = "".join(f"{each.line()}\n" for each in sorted(kept, key=lambda r: r.place))
+        kept = [e for k, e in self.entries.items() if k in self.used or not whole]
+        lines = "".join(f"{entry.line()}\n" for entry in sorted(kept, key=lambda entry: entry.place))
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,10 +275,9 @@ class Replayed:
         )
 
         for key in self._keys(question):
-            found = self._recording.answers.get(key)
+            found = self._recording.answer(key)
             if found is not None:
-                self._recording.used.add(key)
-                return usable(found.answer)
+                return usable(found)
         raise Outage(
             f"case `{question.origin.record_id}` has no recording for this prompt and model",
             fix=f"record again with {self._again}",

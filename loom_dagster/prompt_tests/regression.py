@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from loom_dagster.errors import Misconfigured
 from loom_dagster.prompt_tests.drawing import Row
 from loom_dagster.prompt_tests.gathering import at_once
 from loom_dagster.prompt_tests.looks import Look, looks
-from loom_dagster.prompt_tests.observed import Asks
+from loom_dagster.prompt_tests.observed import Asks, Observed
 from loom_dagster.prompt_tests.pairs import Pairs, pair_tests, shown_early, verdict_of
 from loom_dagster.prompt_tests.verdicts import Change, Compared, Comparison, Side
 
@@ -19,14 +20,15 @@ ALPHA = 0.05
 
 Sides = Callable[[Row, int], Awaitable[Side | None]]
 """What a version makes of a row, the how-manieth time; None: it was never asked that."""
-Progress = Callable[[int, int], None]
 
 
-def asked(asks: Asks) -> Sides:
-    """A version that can be asked."""
+def asked(asks: Asks, score: Callable[[Observed], float | None] | None = None) -> Sides:
+    """A version that can be asked. ``score``: where it is not that of all its evaluators."""
 
     async def side(row: Row, sample: int) -> Side:
-        return Side.of(await asks.ask(row.columns, sample=sample))
+        seen = await asks.ask(row.columns, sample=sample)
+        made = Side.of(seen)
+        return made if score is None else replace(made, score=score(seen))
 
     return side
 
@@ -44,22 +46,23 @@ def compare(
     changes: Sequence[Change],
     *,
     baseline: str,
-    planned: int | None = None,
+    of: str = "",
     alpha: float = ALPHA,
     missing: int = 0,
     warnings: Sequence[str] = (),
 ) -> Compared:
-    """All pairs. Raises Misconfigured when there are none."""
+    """All pairs ``of`` something. Raises Misconfigured when there are none."""
     if not changes:
         raise Misconfigured(
             f"nothing to compare with baseline `{baseline}`",
             why="it has none of these inputs" if missing else "there are no inputs",
             fix="name a baseline that was run on the same source, or a git ref",
         )
-    look = Look(n=len(changes), planned=planned or len(changes), spends=False)
+    look = Look(n=len(changes), planned=len(changes), spends=False)
     tests = pair_tests(Pairs.of(changes), look, alpha)
     return Compared(
         baseline=baseline,
+        of=of,
         verdict=verdict_of(tests),
         tests=tests,
         changes=changes,
@@ -75,53 +78,41 @@ async def run_regression(
     after: Sides,
     *,
     baseline: str,
-    repeat: int = 1,
+    of: str = "",
+    repeats: Callable[[Row], int] = lambda _: 1,
     early: bool = True,
     alpha: float = ALPHA,
-    progress: Progress | None = None,
+    warnings: Sequence[str] = (),
 ) -> Compared:
-    """Both versions on ``rows`` (in random order), ``repeat`` times each, until a difference is certain. ``early``: not
-    before all are asked where false. Raises Misconfigured and Outage."""
-    todo = [(row, sample) for row in rows for sample in range(repeat)]
+    """Both versions on ``rows`` (in random order), as often as ``repeats`` says of each, until a difference is certain;
+    where ``early`` is false, all. Raises Misconfigured and Outage."""
+    todo = [(row, sample) for row in rows for sample in range(repeats(row))]
     changes: list[Change] = []
     missing = 0
 
     async def pair(item: tuple[Row, int]) -> Change | None:
         row, sample = item
         was, now = await before(row, sample), await after(row, sample)
-        return (
-            None if was is None or now is None else Change(case=row.id, before=was, after=now, sample=sample)
-        )
+        if was is None or now is None:
+            return None
+        return Change(case=row.id, before=was, after=now, sample=sample)
 
-    done = 0
-    for look in looks(len(todo)) if early else looks(len(todo))[-1:]:
+    plan, done, shown = looks(len(todo)), 0, Comparison.SAME
+    for look in plan if early else plan[-1:]:
         found = await at_once(pair, todo[done : look.n])
         done = look.n
         changes += [change for change in found if change is not None]
         missing += sum(change is None for change in found)
-        if progress is not None:
-            progress(done, len(todo))
-        if look.last or not changes:
-            continue
-        shown = shown_early(Pairs.of(changes), look, alpha)
+        if changes and not look.last:
+            shown = shown_early(Pairs.of(changes), look, alpha)
         if shown is not Comparison.SAME:
-            return _certain(changes, shown, look, baseline, alpha, missing)
-    return compare(changes, baseline=baseline, alpha=alpha, missing=missing)
+            break
+    compared = compare(changes, baseline=baseline, of=of, alpha=alpha, missing=missing, warnings=warnings)
+    return compared if shown is Comparison.SAME else _certain(compared, shown, done, len(todo))
 
 
-def _certain(
-    changes: Sequence[Change], shown: Comparison, look: Look, baseline: str, alpha: float, missing: int
-) -> Compared:
-    costs = [side.cost for c in changes for side in (c.before, c.after) if side.paid or side is c.after]
-    known = [cost for cost in costs if cost is not None]
-    rest = (look.planned - look.n) / look.n
-    return Compared(
-        baseline=baseline,
-        verdict=shown,
-        tests=pair_tests(Pairs.of(changes), look, alpha),
-        changes=changes,
-        planned=look.planned,
-        missing=missing,
-        certain=True,
-        saved=sum(known) * rest if len(known) == len(costs) else None,
-    )
+def _certain(found: Compared, shown: Comparison, done: int, planned: int) -> Compared:
+    sides = [side for change in found.changes for side in (change.before, change.after)]
+    costs = [side.cost for side in sides if side.cost is not None]
+    saved = sum(costs) * (planned - done) / done if costs else None
+    return replace(found, verdict=shown, certain=True, planned=planned, saved=saved)

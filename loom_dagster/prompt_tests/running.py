@@ -14,7 +14,7 @@ from loom_dagster.prompt_tests.expressions import Expression, Lookup, Unknown
 from loom_dagster.prompt_tests.observed import Observed
 from loom_dagster.prompt_tests.scopes import lookup_of
 
-__all__ = ["AsksAbout", "CaseResult", "claim_failure", "run_case", "said_of"]
+__all__ = ["AsksAbout", "CaseResult", "claim_failure", "failures_of", "run_case", "said_of"]
 
 _SHOWN = 120
 
@@ -82,14 +82,15 @@ async def run_case(case: Case, asks: AsksAbout) -> CaseResult:
     if failed:
         return CaseResult(case=case, not_asked=_sentence(failed[0]))
     seen = tuple(outcome for outcome in outcomes if isinstance(outcome, Observed))
-    return CaseResult(case=case, seen=seen, failures=tuple(_failures(case, each) for each in seen))
+    return CaseResult(case=case, seen=seen, failures=tuple(failures_of(case, each) for each in seen))
 
 
 def _sentence(error: BaseException) -> str:
     return error.sentence() if isinstance(error, LoomError) else str(error)
 
 
-def _failures(case: Case, seen: Observed) -> tuple[str, ...]:
+def failures_of(case: Case, seen: Observed) -> tuple[str, ...]:
+    """Why an answer is not as ``case`` expects; none when it is."""
     if seen.output is None:
         raw = f" (answer: {_short(seen.raw)})" if seen.raw else ""
         return (f"{seen.error}{raw}",)

@@ -182,10 +182,11 @@ class PairTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """Two versions on the same inputs. ``changes`` are all pairs; ``missing`` inputs that one side does not have.
+    """Two versions on the same inputs, ``of`` which say which. ``changes`` are all pairs; ``missing`` inputs that one side does not have.
     ``planned`` pairs of which ``certain`` made the rest unnecessary; ``saved`` in USD what they would have cost."""
 
     baseline: str
+    of: str = ""
     verdict: Comparison
     tests: tuple[PairTest, ...]
     changes: Sequence[Change]

@@ -81,6 +81,16 @@ def _found(finding: Finding) -> Line:
     said: Said = "passed" if finding.verdict is Verdict.PASSED else "failed"
     if finding.verdict is Verdict.UNDECIDED:
         said = "undecided"
+    parts = _parts(finding)
+    return Line(said, f"{finding.text} ({parts})" if parts else finding.text)
+
+
+def _parts(finding: Finding) -> str:
+    """What is known of it; of an assertion with and, or, not what is known of each part."""
+    if finding.parts:
+        return "; ".join(
+            f"{part.text}: {_parts(part)}" if part.text else _parts(part) for part in finding.parts
+        )
     parts = []
     if finding.value is not None:
         parts.append(f"actual: {finding.value:.4g}")
@@ -90,7 +100,7 @@ def _found(finding: Finding) -> Line:
     if finding.verdict is Verdict.UNDECIDED:
         need = f"need about {finding.needed:,}" if finding.needed is not None else finding.reason
         parts.append(f"not enough samples: {need}" if need else "not enough samples")
-    return Line(said, f"{finding.text} ({', '.join(parts)})" if parts else finding.text)
+    return ", ".join(parts)
 
 
 def _of_sample(sampled: Sampled) -> Iterator[str]:

@@ -13,7 +13,9 @@ from loom_dagster.release.snapshot import BatchResult, Snapshot, Stamp, Written
 from loom_dagster.release.verdict import Counts, Verdict, batch_verdict, reaches
 
 if TYPE_CHECKING:
+    from loom_dagster.release.cleaning import bytes_in, leftovers, remove, unread
     from loom_dagster.release.columns import check_columns
+    from loom_dagster.release.past import PastRecord, past_ids, past_records
     from loom_dagster.release.pruning import prune
     from loom_dagster.release.releases import Releases
     from loom_dagster.release.replay import Replay, check_replay, merge_retry, rows_for_retry
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchResult",
     "Counts",
+    "PastRecord",
     "Releases",
     "Replay",
     "Snapshot",
@@ -31,25 +34,38 @@ __all__ = [
     "Verdict",
     "Written",
     "batch_verdict",
+    "bytes_in",
     "check_columns",
     "check_replay",
     "gone",
+    "leftovers",
     "merge_retry",
+    "past_ids",
+    "past_records",
     "prune",
     "reaches",
+    "remove",
     "rows_for_retry",
+    "unread",
 ]
 
 _LATE = {
+    "PastRecord": "past",
     "Releases": "releases",
     "Replay": "replay",
     "SnapshotWriter": "snapshot_writer",
+    "bytes_in": "cleaning",
     "check_columns": "columns",
     "check_replay": "replay",
     "gone": "union",
+    "leftovers": "cleaning",
     "merge_retry": "replay",
+    "past_ids": "past",
+    "past_records": "past",
     "prune": "pruning",
+    "remove": "cleaning",
     "rows_for_retry": "replay",
+    "unread": "cleaning",
 }
 
 

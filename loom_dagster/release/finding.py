@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ __all__ = ["Found", "find_record", "has_record"]
 
 _AT_ONCE = 65_536
 _TABLES = ("transformed", "quarantine", "deferred")
+_TEXT_OF_ROW = (
+    "source",
+    "versions",
+)  # a third of what is to be read, and the columns themselves say it better
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +38,12 @@ class Found:
 def find_record(folder: Path, record_id: str) -> Found | None:
     """The record in the snapshot at ``folder``; None when it is not there, or the files are gone."""
     for table in _TABLES:
-        batch = _row(folder / f"{table}.parquet", record_id)
+        whole = _row(folder / "quarantine_source.parquet", record_id) if table == "quarantine" else None
+        batch = _row(folder / f"{table}.parquet", record_id, () if whole is None else _TEXT_OF_ROW)
         if batch is None:
             continue
         [row] = plain_rows(batch)
         if table == "quarantine":
-            whole = _row(folder / "quarantine_source.parquet", record_id)
             return Found(table=table, row=row, kept=None if whole is None else _kept(whole))
         return Found(table=table, row=row, kept=_kept(batch) if table == "transformed" else None)
     return None
@@ -59,7 +63,7 @@ def _kept(batch: pa.RecordBatch) -> dict[str, Any]:
     return row
 
 
-def _row(path: Path, record_id: str) -> pa.RecordBatch | None:
+def _row(path: Path, record_id: str, without: Sequence[str] = ()) -> pa.RecordBatch | None:
     numbers: Iterable[int] | None = rows_in_index(path, record_id)
     if numbers == [] or not path.exists():
         return None
@@ -68,18 +72,25 @@ def _row(path: Path, record_id: str) -> pa.RecordBatch | None:
         if numbers is None:  # of a time before there were indexes, or a merge of several snapshots
             numbers = _scanned(file, name, record_id)
         for number in numbers:
-            row = _at(file, number)
+            row = _at(
+                file, number, [n for n in file.schema_arrow.names if n not in without] if without else None
+            )
             if row.column(name)[0].as_py() == record_id:
                 return row
     return None
 
 
-def _at(file: pq.ParquetFile, number: int) -> pa.RecordBatch:
+def _at(file: pq.ParquetFile, number: int, columns: Sequence[str] | None) -> pa.RecordBatch:
     """The row, as a batch of one."""
     group = before = 0
     while number >= before + (here := file.metadata.row_group(group).num_rows):
         before, group = before + here, group + 1
-    [row] = file.read_row_group(group).slice(number - before, 1).combine_chunks().to_batches()
+    [row] = (
+        file.read_row_group(group, columns, use_threads=False)
+        .slice(number - before, 1)
+        .combine_chunks()
+        .to_batches()
+    )
     return row
 
 

@@ -172,15 +172,11 @@ class Releases:
             outcome=row.outcome,
             increment=row.increment,
             loaded_at=row.loaded_at,
+            cleaned_at=row.cleaned_at,
         )
 
 
 def _there(snapshot: Snapshot, path: Path) -> Path:
-    if not path.exists():
-        raise Misconfigured(
-            f"the files of snapshot {snapshot.id} of `{snapshot.pipeline}` are gone",
-            where=str(path),
-            fix=f"make them again: `loom run {snapshot.pipeline} --fresh`",
-            kind="snapshot_gone",
-        )
+    if snapshot.cleaned_at is not None or not path.exists():
+        raise snapshot.gone(path)
     return path

@@ -170,7 +170,7 @@ def _fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _append(folder: FolderWriter, name: str, table: pa.Table) -> None:
-    for rows in table.to_batches(max_chunksize=16_384):
+    for rows in table.to_batches(max_chunksize=8_192):
         folder.append(name, rows)
 
 
@@ -185,13 +185,8 @@ def _deferred(base: Snapshot) -> pa.Table:
 
 def _read(snapshot: Snapshot, name: str) -> pa.Table:
     path = snapshot.quarantine.with_name(f"{name}.parquet")
-    if not path.exists():
-        raise Misconfigured(
-            f"the files of snapshot {snapshot.id} of `{snapshot.pipeline}` are gone",
-            where=str(path),
-            fix=f"make them again: `loom run {snapshot.pipeline} --fresh`",
-            kind="snapshot_gone",
-        )
+    if snapshot.cleaned_at is not None or not path.exists():
+        raise snapshot.gone(path)
     return pq.read_table(path)
 
 

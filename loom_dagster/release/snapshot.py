@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from loom_dagster.errors import Misconfigured
 from loom_dagster.records import Batch, Passed, Quarantined
 
 __all__ = ["BatchResult", "Snapshot", "Stamp", "Written"]
@@ -79,3 +80,13 @@ class Snapshot:
     outcome: Mapping[str, Any]
     increment: bool = False
     loaded_at: datetime | None = None
+    cleaned_at: datetime | None = None
+
+    def gone(self, path: Path) -> Misconfigured:
+        """The error of somebody who wants to read ``path``, which is not there."""
+        if self.cleaned_at is not None:
+            what = f"the files of snapshot {self.id} of `{self.pipeline}` were removed by `loom clean` on {self.cleaned_at:%Y-%m-%d}"
+        else:
+            what = f"the files of snapshot {self.id} of `{self.pipeline}` are gone"
+        fix = f"make them again: `loom run {self.pipeline} --fresh`"
+        return Misconfigured(what, where=str(path), fix=fix, kind="snapshot_gone")

@@ -3,7 +3,14 @@
 from loom_dagster.reports.prometheus import exposition
 from loom_dagster.reports.sparkline import sparkline
 from loom_dagster.reports.standing import state_of
-from loom_dagster.reports.trends import EvaluatorTrend, Trend, evaluator_trends, pass_rate_of, run_trends
+from loom_dagster.reports.trends import (
+    EvaluatorTrend,
+    Trend,
+    evaluator_trends,
+    pass_rate_of,
+    run_trends,
+    whole,
+)
 
 __all__ = [
     "EvaluatorTrend",
@@ -14,4 +21,5 @@ __all__ = [
     "run_trends",
     "sparkline",
     "state_of",
+    "whole",
 ]

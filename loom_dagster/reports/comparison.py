@@ -116,13 +116,16 @@ def _cost(metrics: Mapping[str, float], name: str) -> float | None:
 
 
 def _times(now: float, before: float) -> str:
-    if now == before:
-        return "="
-    return f"{(now - before) / before:+.0%}" if before else "-"
+    if now == before or not before:
+        return "=" if now == before else "-"
+    change = (now - before) / before
+    return f"{change:+.0%}" if abs(change) >= 0.005 else "<1%"
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}" if abs(value) >= 0.0005 else "="
+    if value == 0:
+        return "="
+    return f"{value:+.3f}" if abs(value) >= 0.0005 else "<0.001"
 
 
 def _note(found: Difference, times: float, unit: str, digits: int) -> str:

@@ -17,7 +17,6 @@ from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound
 from loom_dagster.records import dollars, seconds, share, to_json, utf8
 from loom_dagster.reports.comparison import Numbers, compared
 from loom_dagster.reports.facts import RunFacts
-from loom_dagster.reports.survey import BINS
 from loom_dagster.reports.trends import Trend, evaluator_trends, run_trends
 
 __all__ = ["render"]
@@ -83,12 +82,19 @@ class _Files(BaseLoader):
 
 
 def _evaluators(facts: RunFacts) -> list[dict[str, Any]]:
-    """Each with its scores in bins: of the tables where they are there, else the ten that the ledger keeps."""
+    """Each with its scores in bins: of the tables where they are there (after records were tried again they hold the
+    whole batch), else as the ledger keeps them, in ten."""
     found = []
     for score in facts.outcome.get("scores") or ():
-        judged = facts.survey.judged.get(score["name"]) if facts.survey else None
-        bins = list(judged.bins) if judged and sum(judged.bins) else list(score["histogram"])
-        found.append({**score, "bins": bins, "top": max(bins, default=0), "count": len(bins) or BINS})
+        judged = facts.survey.judged[score["name"]] if facts.survey else None
+        one = {
+            **score,
+            "n": score["passed"] + score["failed"] if judged is None else judged.n,
+            "bins": list(score["histogram"]) if judged is None else judged.bins,
+        }
+        if judged is not None:
+            one |= {"mean": judged.mean, "std": judged.std, "failed": judged.failed, "errors": judged.missing}
+        found.append({**one, "top": max(one["bins"], default=0), "count": len(one["bins"])})
     return found
 
 
@@ -105,7 +111,7 @@ def _groups(facts: RunFacts) -> list[dict[str, Any]]:
             "cause": group.cause,
             "number": group.number,
             "clusters": group.clusters[:_CLUSTERS],
-            "more": sum(cluster.number for cluster in group.clusters[_CLUSTERS:]),
+            "more": group.others + sum(cluster.number for cluster in group.clusters[_CLUSTERS:]),
         }
         for group in facts.survey.clusters.groups()[:_GROUPS]
     ]

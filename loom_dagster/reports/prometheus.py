@@ -110,9 +110,7 @@ def _waiting(newest: Mapping[str, RunNumbers], standing: Standing) -> Iterator[_
 
 def _counters(totals: Sequence[PipelineTotals]) -> Iterator[_Metric]:
     runs = _Metric("loom_runs_total", "counter", "Runs that have ended, by how.")
-    records = _Metric(
-        "loom_records_total", "counter", "Records of runs that have ended, by what became of them."
-    )
+    records = _Metric("loom_records_total", "counter", "Records that runs have read, by what became of them.")
     calls = _Metric("loom_calls_total", "counter", "Answers of models: paid for, or from the store.")
     tokens = _Metric("loom_tokens_total", "counter", "Tokens that were paid for.")
     cost = _Metric("loom_cost_usd_total", "counter", "What was paid for model calls, in USD.")

@@ -43,16 +43,34 @@ class WorstRecord:
 
 @dataclass(slots=True)
 class Judged:
-    """One evaluator over the records: bins over 0..1, and what could not be scored."""
+    """One evaluator over the records: bins over 0..1, how many were below its threshold, and what could not be scored."""
 
+    threshold: float
     bins: list[int] = field(default_factory=lambda: [0] * BINS)
+    n: int = 0
+    failed: int = 0
     missing: int = 0
+    total: float = 0.0
+    squares: float = 0.0
 
     def add(self, value: float | None) -> None:
         if value is None or not math.isfinite(value):
             self.missing += 1
-        else:
-            self.bins[min(max(int(value * BINS), 0), BINS - 1)] += 1
+            return
+        self.n += 1
+        self.failed += value < self.threshold
+        self.total += value
+        self.squares += value * value
+        self.bins[min(max(int(value * BINS), 0), BINS - 1)] += 1
+
+    @property
+    def mean(self) -> float | None:
+        return self.total / self.n if self.n else None
+
+    @property
+    def std(self) -> float:
+        """Divides by n. Scores lie in 0..1, so their squares add up well enough."""
+        return math.sqrt(max(self.squares / self.n - (self.total / self.n) ** 2, 0.0)) if self.n else 0.0
 
 
 @dataclass(slots=True)
@@ -78,8 +96,9 @@ class ModelUse:
 class Survey:
     """Fed with the rows of both tables."""
 
-    def __init__(self, evaluators: Sequence[str], confusions: Sequence[Confusion]) -> None:
-        self.judged = {name: Judged() for name in evaluators}
+    def __init__(self, thresholds: Mapping[str, float], confusions: Sequence[Confusion]) -> None:
+        """``thresholds`` by evaluator."""
+        self.judged = {name: Judged(threshold) for name, threshold in thresholds.items()}
         self.confusions, self.clusters = confusions, Clusters()
         self.models: dict[str, ModelUse] = {}
         self._worst: list[tuple[float, int, WorstRecord]] = []

@@ -8,7 +8,7 @@ from typing import Literal
 
 from loom_dagster.ledger import RunNumbers
 
-__all__ = ["EvaluatorTrend", "Kind", "Trend", "evaluator_trends", "pass_rate_of", "run_trends"]
+__all__ = ["EvaluatorTrend", "Kind", "Trend", "evaluator_trends", "pass_rate_of", "run_trends", "whole"]
 
 Kind = Literal["share", "score", "usd", "seconds", "count"]
 
@@ -45,6 +45,11 @@ class EvaluatorTrend:
     threshold: float
     means: Trend
     pass_rates: Trend
+
+
+def whole(runs: Sequence[RunNumbers]) -> list[RunNumbers]:
+    """Those that read their source: the scores of one that tried records of the quarantine again are of those only."""
+    return [run for run in runs if not run.metrics.get("tried_again")]
 
 
 def run_trends(runs: Sequence[RunNumbers]) -> list[Trend]:

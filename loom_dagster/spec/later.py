@@ -16,7 +16,7 @@ __all__ = ["VERSION", "refuse_later"]
 
 VERSION = "0.1"
 
-_KEYS = (("execution",),)
+_KEYS: tuple[tuple[str, ...], ...] = (("execution",),)
 _SCHEMES = frozenset({"bigquery", "databricks", "mongodb", "mssql", "oracle", "redshift", "snowflake"})
 _SCHEME = re.compile(r"^([a-z][a-z0-9]*)(\+[a-z0-9]+)?:", re.IGNORECASE)
 _LABEL = re.compile(r"@[^/.@]+$")

@@ -85,11 +85,11 @@ def _twice(document: Document) -> Iterator[Finding]:
     """Names stand for a test in reports and for what pytest remembers of it."""
     if not any(document.tree.get(section) for section in SECTIONS):
         yield Finding(1, "there are no tests in it", f"write {', '.join(SECTIONS)}")
+    lines: defaultdict[str, list[int]] = defaultdict(list)
     for section in SECTIONS:
-        lines: defaultdict[str, list[int]] = defaultdict(list)
         for index, test in enumerate(document.tree.get(section) or ()):
             lines[str(test["name"])].append(document.line(section, index, "name"))
-        for name, at in lines.items():
-            for line in at[1:]:
-                what = f"another test is called `{name}`, at line {at[0]}"
-                yield Finding(line, what, "give each a name of its own")
+    for name, at in lines.items():
+        for line in at[1:]:
+            what = f"another test is called `{name}`, at line {at[0]}"
+            yield Finding(line, what, "give each a name of its own")

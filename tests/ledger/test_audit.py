@@ -15,7 +15,7 @@ from loom_dagster.watermark import Watermark
 
 
 def actions(ledger):
-    return [(row.action, row.who, row.why) for row in reversed(ledger.audit.list())]
+    return [(row.action, row.who, row.why) for row in reversed(ledger.audit.entries())]
 
 
 def change(ledger, statement):
@@ -43,7 +43,7 @@ def three(ledger):
 def test_a_release_is_kept_with_its_run_and_its_numbers(ledger, finished, clock):
     run = finished("held", released=False)
     ledger.release("reviews", who="ada", why="checked by hand")
-    [row] = ledger.audit.list()
+    [row] = ledger.audit.entries()
     assert (row.action, row.who, row.why, row.subject) == ("release", "ada", "checked by hand", run.run_id)
     assert (row.pipeline, row.partition, row.at, row.number) == ("reviews", "", clock.now(), 1)
     assert row.detail["counts"] == {"extracted": 3, "passed": 2, "quarantined": 1}
@@ -52,7 +52,7 @@ def test_a_release_is_kept_with_its_run_and_its_numbers(ledger, finished, clock)
 def test_what_a_gate_releases_and_a_run_resolves_is_nobodys_deed(ledger, finished):
     finished(quarantine_rows=[IndexRow(record_id="r1", stage="evaluate", kind="gate", reason="poor")])
     finished(passed=["r1"])
-    assert ledger.audit.list() == []
+    assert ledger.audit.entries() == []
 
 
 def test_every_word_of_a_person_is_kept(ledger, finished, clock):
@@ -76,7 +76,7 @@ def test_every_word_of_a_person_is_kept(ledger, finished, clock):
         ("alert_mute", "flo", "known"),
         ("alert_unmute", "gus", ""),
     ]
-    resolved, _, moved, *_ = reversed(ledger.audit.list())
+    resolved, _, moved, *_ = reversed(ledger.audit.entries())
     assert (resolved.detail["resolved"], resolved.detail["records"]) == (150, 150)
     assert len(resolved.detail["ids"]) == 100
     assert (moved.detail["from"]["cursor"], moved.detail["to"]["cursor"]) == (5, 9)
@@ -89,7 +89,7 @@ def test_what_did_not_happen_is_not_kept(ledger, finished):
     assert ledger.resolve("reviews", ["nobody"], resolution="mended", who="bo") == 0
     assert not ledger.watermarks.reset("reviews", who="di")
     assert not ledger.outbox.unmute("reviews", "", who="gus")
-    assert ledger.audit.list() == []
+    assert ledger.audit.entries() == []
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_what_did_not_happen_is_not_kept(ledger, finished):
 def test_the_database_refuses_to_change_or_delete_an_entry(three, statement):
     with pytest.raises(Misconfigured, match="the audit is append-only"):
         change(three, statement)
-    assert len(three.audit.list()) == 3
+    assert len(three.audit.entries()) == 3
 
 
 def test_an_entry_cannot_be_replaced_either(three):
@@ -112,7 +112,7 @@ def test_an_entry_cannot_be_replaced_either(three):
     entry = f"{verb} INTO audit SELECT 2, at, 'eve', action, '', '', '', '', '{{}}', '', '' FROM audit WHERE number = 1"
     with pytest.raises((Misconfigured, DBAPIError)):
         change(three, entry)
-    assert {row.who for row in three.audit.list()} == {"ada"}
+    assert {row.who for row in three.audit.entries()} == {"ada"}
 
 
 @pytest.mark.service
@@ -124,7 +124,7 @@ def test_a_server_refuses_to_empty_it(on_postgres):
 def test_an_untouched_chain_is_as_it_was_written(three):
     number, head, wrong = three.audit.verify()
     assert (number, wrong) == (3, None)
-    assert head == three.audit.list()[0].hash
+    assert head == three.audit.entries()[0].hash
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_any_text_stays_what_it_was_and_keeps_the_chain(ledger, text):
 def test_entries_are_found_by_pipeline_action_and_time(three, clock):
     clock.move(3600)
     three.audit.note(Deed(action="release", who="bo", pipeline="reviews"))
-    assert [r.number for r in three.audit.list(pipeline="reviews")] == [4]
-    assert [r.number for r in three.audit.list(action="clean", limit=2)] == [3, 2]
-    assert [r.number for r in three.audit.list(since=clock.now())] == [4]
+    assert [r.number for r in three.audit.entries(pipeline="reviews")] == [4]
+    assert [r.number for r in three.audit.entries(action="clean", limit=2)] == [3, 2]
+    assert [r.number for r in three.audit.entries(since=clock.now())] == [4]
     assert three.audit.actions() == ["clean", "release"]

@@ -123,9 +123,13 @@ def test_totals_are_of_runs_that_have_ended(ledger, run, clock):
     ledger.release("reviews", who="ada", why="fine")
     run(partition="~trial")
     run(partition="b", status="deferred", released=False)
+    again = ledger.begin_run(
+        "reviews", "", "f", fresh=True
+    )  # records of the quarantine, merged into the batch
+    ledger.finish_run(again, "failed", outcome={}, metrics={**METRICS, "tried_again": 1.0, "calls": 2.0})
     [totals] = ledger.history.totals()
-    assert totals.runs == {"succeeded": 1, "held": 1}
-    assert totals.sums == {"extracted": 6.0, "passed": 4.0}
+    assert totals.runs == {"succeeded": 1, "held": 1, "failed": 1}
+    assert totals.sums == {"extracted": 6.0, "passed": 4.0, "calls": 2.0}
     assert totals.released_at == clock.time
 
 

@@ -216,7 +216,7 @@ def test_samples_are_short(make, place):
 def test_row_groups_are_of_a_size_that_reads_well(make, place):
     written = make.written(place, "p" * 20_000, size=500)
     file = pq.ParquetFile(written.transformed)
-    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [16_384, 116, 3_500]
+    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [8_500, 8_500, 3_000]
 
 
 def test_a_batch_that_never_came_is_not_passed_over(make, place):

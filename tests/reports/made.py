@@ -10,15 +10,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from loom_dagster.gateway import Model, Origin, Question
 from loom_dagster.ledger import SnapshotRow
 from loom_dagster.monitors import MonitorResult
 from loom_dagster.pipeline.outcome import Counts, Outcome, Verdict
 from loom_dagster.pipeline.tally import Tally
-from loom_dagster.records import Answer, Batch, Passed, Quarantined, Record, Score, Stage
+from loom_dagster.records import Answer, Batch, Passed, Quarantined, Record, Score, Stage, Usage
 from loom_dagster.release import BatchResult, Releases, SnapshotWriter, Stamp
 
 SOURCE = pa.schema([("id", pa.string()), ("review", pa.string()), ("expected_sentiment", pa.string())])
 OUTPUT = pa.schema([("sentiment", pa.string()), ("reasoning", pa.string())])
+MODEL = Model(name="openai/gpt-4o-mini")
 LABELS = ("positive", "negative", "neutral")
 
 
@@ -159,10 +161,17 @@ def _batch(index: int, rows: list[Row], threshold: float, tally: Tally) -> Batch
     fates = [_fate(row, record, threshold) for row, record in zip(rows, records, strict=True)]
     for fate in fates:
         tally.settle(fate)
+        tally.listen(_question(rows[0].id), fate.answers[0])
     return BatchResult(
         batch=Batch(index=index, table=table, records=records),
         passed=[fate for fate in fates if isinstance(fate, Passed)],
         quarantined=[fate for fate in fates if isinstance(fate, Quarantined)],
+    )
+
+
+def _question(record_id: str) -> Question:
+    return Question(
+        model=MODEL, messages=(), origin=Origin(pipeline="reviews", record_id=record_id, purpose="transform")
     )
 
 
@@ -177,7 +186,16 @@ def _fate(row: Row, record: Record, threshold: float) -> Passed | Quarantined:
         )
         for n, v in row.scores.items()
     )
-    answers = (Answer(key=b"k", model=row.model, text="", cost=row.cost, latency=row.latency),)
+    answers = (
+        Answer(
+            key=b"k",
+            model=row.model,
+            text="",
+            usage=Usage(input_tokens=210, output_tokens=40),
+            cost=row.cost,
+            latency=row.latency,
+        ),
+    )
     output = {"sentiment": row.answered, "reasoning": row.reasoning}
     if scores and all(score.passed for score in scores):
         return Passed(record=record, output=output, scores=scores, answers=answers, model=row.model)

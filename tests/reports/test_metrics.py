@@ -123,3 +123,10 @@ def test_nothing_was_run_yet(project):
     project.pipeline("reviews")
     assert "No runs" in project.loom("metrics").out
     assert project.loom("metrics", "--format", "prometheus").out == ""
+
+
+def test_records_that_were_tried_again_are_no_run_to_compare(project, runs):
+    project.ran("reviews", scores=[score(mean=0.0)], tried_again=1.0)
+    [found] = project.loom("metrics", "reviews", "--json").json["pipelines"]
+    assert found["runs"] == runs
+    assert len(project.loom("history", "reviews", "--json").json["runs"]) == 3

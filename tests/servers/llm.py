@@ -28,6 +28,9 @@ What it answers, in this order:
 "hangup" (a good answer, and then the connection is closed without a word), "html" (200 that is no JSON), "wrong_schema", "malformed", "empty", "unicode", "refusal", "filter", "length".
 ``mode``: "random" (each attempt of a request is drawn anew; the same seed gives the same draws) or "sticky" (a request that
 fails always fails). ``poison``: {text: fault}, for every request whose body holds the text. ``script``: fault names, one per request in order ("ok" = none), before ``faults`` apply.
+``encoding``: tokens are counted with that encoding of tiktoken, as OpenAI bills them, not by the letter (needs litellm's files).
+``cached``: share of a prompt's tokens that is told as cached, for every second request. ``wordy``: free texts of an answer
+have from so many to so many words, always the same for the same request, instead of a short phrase.
 ``cap``: a request beyond that many in flight gets 429 at once. ``retry_after``: header on 429 and 503. ``headers``: more headers, on 200 and errors. ``key``: the bearer token that is needed.
 ``status``: every request gets it (an outage). ``hold``: answers wait until it is false again. ``record``: keep the last 1000 request bodies in ``server.requests``.
 
@@ -45,9 +48,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import hashlib
+import importlib.util
 import json
 import logging
+import os
 import random
 import re
 import subprocess
@@ -110,6 +116,9 @@ class Options:
     text: str = "ok"
     answer: Callable[[dict[str, Any]], str] | None = None
     record: bool = False
+    encoding: str | None = None
+    cached: float = 0.0
+    wordy: tuple[int, int] | None = None
 
 
 class LLMServer:
@@ -237,7 +246,7 @@ class _Service:
         self._statuses: Counter[int] = Counter()
         self._faults: Counter[str] = Counter()
         self._requests = self._refused = self._unknown = 0
-        self._paid = self._into = self._out = 0
+        self._paid = self._into = self._out = self._cached = 0
         self._max, self._busy, self._changed = self._in_flight, 0.0, time.monotonic()
         self._cpu = time.process_time()
         self._first: float | None = None
@@ -264,6 +273,7 @@ class _Service:
             "repeated": len(self.repeats),
             "input_tokens": self._into,
             "output_tokens": self._out,
+            "cached_tokens": self._cached,
             "refused": self._refused,
             "in_flight": self._in_flight,
             "max_in_flight": self._max,
@@ -417,8 +427,9 @@ class _Service:
             text, refusal = "", "I'm sorry, I can't help with that."
         elif fault in {"length", "filter"}:
             text, finish = text[: len(text) // 2], {"length": "length", "filter": "content_filter"}[fault]
-        size = sum(len(m["content"]) for m in request["messages"])
-        into, out = size // 4 + 1, len(text) // 4 + 1
+        into, out = self._billed(request, text)
+        cached = int(into * self.options.cached) if into % 2 else 0
+        self._cached += cached
         message = {"role": "assistant", "content": text, "refusal": refusal}
         payload = orjson.dumps(
             {
@@ -427,10 +438,28 @@ class _Service:
                 "created": 1700000000,
                 "model": request.get("model"),
                 "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-                "usage": {"prompt_tokens": into, "completion_tokens": out, "total_tokens": into + out},
+                "usage": {
+                    "prompt_tokens": into,
+                    "completion_tokens": out,
+                    "total_tokens": into + out,
+                    "prompt_tokens_details": {"cached_tokens": cached},
+                },
             }
         )
         return payload, into, out
+
+    def _billed(self, request: dict[str, Any], text: str) -> tuple[int, int]:
+        """Tokens in and out. With an encoding: 3 a message, its role, 3 for the answer's start, and the schema as what
+        OpenAI is known to make of it, a type declaration in the system message."""
+        if self.options.encoding is None:
+            size = sum(len(m["content"]) for m in request["messages"])
+            return size // 4 + 1, len(text) // 4 + 1
+        count = _counter(self.options.encoding)
+        into = 3 + sum(3 + count(m["role"]) + count(m["content"]) for m in request["messages"])
+        schema = ((request.get("response_format") or {}).get("json_schema") or {}).get("schema")
+        if schema is not None:
+            into += 12 + count(json.dumps(schema))
+        return into, count(text) + 1
 
     def _answer(self, request: dict[str, Any]) -> str:
         if self.options.answer is not None:
@@ -438,12 +467,15 @@ class _Service:
         user = next((m["content"] for m in reversed(request["messages"]) if m["role"] == "user"), "")
         schema = ((request.get("response_format") or {}).get("json_schema") or {}).get("schema")
         if (schema and "score" in schema.get("properties", {})) or _JUDGED.search(user):
-            return _verdict(user, schema or {})
+            return _longer(_verdict(user, schema or {}), request, self.options)
         if self.options.labels is None:
-            return orjson.dumps(_fill(schema)).decode() if schema else self.options.text
+            text = orjson.dumps(_fill(schema)).decode() if schema else self.options.text
+            return _longer(text, request, self.options)
         label = self._label(user)
         if schema:
-            return orjson.dumps(_fill(schema, label, self.options.field)).decode()
+            return _longer(
+                orjson.dumps(_fill(schema, label, self.options.field)).decode(), request, self.options
+            )
         if self.options.field:
             return orjson.dumps(
                 {self.options.field: label, "confidence": 0.9, "reasoning": "as labelled"}
@@ -470,6 +502,72 @@ class _Service:
         whole = user.strip()
         last = whole.rsplit("\n", 1)[-1].strip()
         return [whole, last, last.partition(": ")[2].strip(), last.partition(": ")[2].strip().strip("\"'")]
+
+
+_WORDS = [
+    "the",
+    "text",
+    "says",
+    "plainly",
+    "that",
+    "it",
+    "was",
+    "worth",
+    "the",
+    "time",
+    "and",
+    "money",
+    "because",
+    "every",
+    "part",
+    "works",
+    "as",
+    "one",
+    "would",
+    "hope",
+    "although",
+    "some",
+    "of",
+    "it",
+    "seems",
+    "slow",
+    "unusual",
+    "or",
+    "disappointing",
+    "at",
+    "first",
+    "nevertheless",
+    "customers",
+    "mention",
+    "quality",
+]
+
+
+@functools.cache
+def _counter(encoding: str) -> Callable[[str], int]:
+    import tiktoken
+
+    litellm = importlib.util.find_spec("litellm")  # which has the encodings' files
+    assert litellm is not None and litellm.origin is not None
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(Path(litellm.origin).parent / "litellm_core_utils/tokenizers")
+    known = tiktoken.get_encoding(encoding)
+    return lambda text: len(known.encode_ordinary(text))
+
+
+def _longer(text: str, request: dict[str, Any], options: Options) -> str:
+    """With as many words in its free texts as ``wordy`` says, drawn by the request."""
+    if options.wordy is None:
+        return text
+    schema = ((request.get("response_format") or {}).get("json_schema") or {}).get("schema") or {}
+    draw = random.Random(orjson.dumps(request["messages"]) + bytes(options.seed))
+    low, high = options.wordy
+    value = json.loads(text)
+    for name, part in schema.get("properties", {}).items():
+        if _type(part) == "string" and "enum" not in part:
+            # most answers are short, some are long
+            words = low + int((high - low) * draw.random() ** 2)
+            value[name] = " ".join(draw.choice(_WORDS) for _ in range(words))
+    return json.dumps(value)
 
 
 def _share(identity: bytes, seed: int, attempt: int) -> float:
