@@ -392,4 +392,5 @@ def test_what_a_case_expects_is_the_reference_of_evaluators_that_want_one(
         "passed (actual: false)",
         "scores.right == 1 (cannot be said: the score could not be had)",
         "evaluation_score == 1 (actual: 0.75)",
+        "the gate says: right: reference `label` is not a column of the record",
     ]
