@@ -241,7 +241,7 @@ def _batches_of(run: RunRow | None) -> list[str]:
 
 def _progress(rows: Sequence[BatchRow]) -> str:
     done, requests = sum(row.done + row.failed for row in rows), sum(row.requests for row in rows)
-    states = ", ".join(sorted({row.provider_state or row.state for row in rows}))
+    states = ", ".join(sorted({(row.provider_state or row.state).replace("_", " ") for row in rows}))
     number = f"batch {rows[0].batch_id}" if len(rows) == 1 else f"{len(rows)} batches"
     return f"{number}: {states}, {done:,} of {requests:,} questions done"
 

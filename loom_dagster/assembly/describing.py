@@ -193,6 +193,7 @@ def _snapshot(loom: State, name: str, run: RunRow) -> dict[str, Any] | None:
     return {
         "folder": shown_path(folder, loom.settings.root),
         "files": "kept" if (folder / "transformed.parquet").exists() else "gone",
+        "cleaned_at": row.cleaned_at,
         **_release(row),
     }
 

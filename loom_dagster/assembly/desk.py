@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from loom_dagster.ledger import Batches
     from loom_dagster.settings import Settings
 
-__all__ = ["asked_at_once", "check_batches", "desk_of", "spool_folder"]
+__all__ = ["asked_at_once", "asked_in_batches", "check_batches", "desk_of", "spool_folder"]
 
 
 def spool_folder(settings: Settings) -> Path:
@@ -53,6 +53,12 @@ def check_batches(ready: Prepared, environ: Mapping[str, str]) -> list[Problem]:
             )
         ]
     return []
+
+
+def asked_in_batches(ready: Prepared) -> bool:
+    """Whether the first questions of records are meant to be, and can be."""
+    offline = ready.model is None or ready.model.name.startswith("offline/")
+    return ready.spec.transform.mode == "batch" and not offline and not ready.options.trial
 
 
 def asked_at_once(ready: Prepared, *, again: bool) -> Iterator[str]:

@@ -23,14 +23,14 @@ _MEASURED = ("mean", "std", "passed", "failed", "errors", "threshold")
 
 
 def run_diff(loom: State, name: str, first: str, second: str) -> dict[str, Any]:
-    """From run ``first`` to run ``second``. Raises Misconfigured when they are the same, or one is not the pipeline's."""
+    """From run ``first`` to run ``second``; None stands for what is not known of both. Raises Misconfigured when they are the same, or one is not the pipeline's."""
     if first == second:
         raise Misconfigured(
             f"both runs are {first}: there is nothing to compare", fix="name two: --diff RUN_A RUN_B"
         )
     one, two = (used_by(loom.ledger, chosen_run(loom, name, run)) for run in (first, second))
     before, after = one.run.outcome or {}, two.run.outcome or {}
-    settings = changes_between(one.recipe, two.recipe) if one.recipe and two.recipe else []
+    settings = changes_between(one.recipe, two.recipe) if one.recipe and two.recipe else None
     return {
         "pipeline": name,
         "first": {**run_summary(one.run), "version": one.run.version},
@@ -52,15 +52,15 @@ def _prompt(one: Used, two: Used) -> dict[str, Any]:
     return {
         "before": old or None,
         "after": new or None,
-        "changed": old.get("sha256") != new.get("sha256"),
-        "diff": text_diff(one.prompt_text, two.prompt_text, f"{new.get('name') or old.get('name')}")
-        if known
-        else None,
+        "changed": old.get("sha256") != new.get("sha256") if old and new else None,
+        "diff": text_diff(one.prompt_text, two.prompt_text, str(new.get("name"))) if known else None,
     }
 
 
 def _contexts(one: Used, two: Used) -> list[dict[str, Any]]:
     """Those that changed, came or went."""
+    if not one.versions or not two.versions:
+        return []
     old, new = (u.versions.get("contexts") or {} for u in (one, two))
     hashes = [u.versions.get("context_sha256") or {} for u in (one, two)]
     changed = []

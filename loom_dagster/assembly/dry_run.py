@@ -44,8 +44,6 @@ class Notebook:
     schemas: dict[str, AnswerSchema | None] = field(default_factory=dict)
     pairs: dict[str, list[int]] = field(default_factory=dict)
     _prefixes: dict[int, tuple[Model, Any]] = field(default_factory=dict)
-    _paid: dict[bytes, int | None] = field(default_factory=dict)  # and for which invented output
-    _shared: set[bytes] = field(default_factory=set)
     _counted: dict[str, Mapping[str, int]] = field(default_factory=dict)
 
     def start(self) -> None:
@@ -62,7 +60,7 @@ class Notebook:
         key = question_key(question, prefix)
         answer = self.stored(key, since)
         tokens = self.tokenizer(model.name).question(question.messages, question.schema)
-        self.asked.append(Asked(purpose, tokens, self._is_free(key, answer)))
+        self.asked.append(Asked(purpose, tokens, answer is not None, key[:8], self.invented))
         self.schemas.setdefault(purpose, question.schema)
         if purpose == question.origin.purpose:
             self._compare(purpose, question, tokens)
@@ -74,16 +72,6 @@ class Notebook:
                 )
             raise _Unasked("nobody is asked")
         return usable(answer)
-
-    def _is_free(self, key: bytes, answer: Answer | None) -> bool:
-        """Whether the answer is there, or will be: who asks the same again waits for the first one. Of an invented output
-        that is known only once another one has led to the same question."""
-        known, first = key in self._paid, self._paid.setdefault(key, self.invented)
-        if self.invented is None:
-            return known or answer is not None
-        if known and first != self.invented:
-            self._shared.add(key)
-        return key in self._shared
 
     def _compare(self, purpose: str, question: Question, tokens: int) -> None:
         known = self._counted.get(purpose)

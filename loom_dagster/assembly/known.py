@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from loom_dagster.errors import Misconfigured
 from loom_dagster.ledger import RunRow, SnapshotPlace
+from loom_dagster.records import utf8
 from loom_dagster.release.folders import slot
 from loom_dagster.spec import nearest
 
 if TYPE_CHECKING:
     from loom_dagster.assembly.state import State
 
-__all__ = ["check_pipeline", "chosen_run", "snapshot_folder", "unknown_record"]
+__all__ = ["as_text", "check_pipeline", "chosen_run", "snapshot_folder", "unknown_record"]
 
 _IDS = 2_000  # among which a similar one is looked for
 _RUNS = 50
@@ -23,12 +24,18 @@ _RUNS = 50
 
 def check_pipeline(loom: State, name: str) -> None:
     """Raises Misconfigured, with the nearest name, for a pipeline that is neither in the project nor was ever run."""
-    if name not in loom.project.names and not loom.ledger.runs(name, limit=1):
+    if name not in loom.project.names and not loom.ledger.runs(as_text(name), limit=1):
         loom.project.pipeline(name)
+
+
+def as_text(word: str) -> str:
+    """``word`` as files and databases hold it: what a terminal gave may be no text."""
+    return str(utf8(word))
 
 
 def chosen_run(loom: State, name: str, run_id: str) -> RunRow:
     """The run of a pipeline. Raises Misconfigured for one that is not known, or is another pipeline's."""
+    run_id = as_text(run_id)
     run = loom.ledger.run(run_id)
     if run is None:
         check_pipeline(loom, name)
@@ -75,7 +82,7 @@ def unknown_record(
     if not known and not any(_exists(loom, name, place) for place in places):
         return Misconfigured(
             f"there is no record `{record_id}` to be found in {where}",
-            why="the files of its snapshots are gone",
+            why=_gone(loom, name, places),
             fix=f"make them again: loom run {name} --fresh",
             kind="snapshot_gone",
         )
@@ -105,6 +112,13 @@ def _some_ids(loom: State, name: str, places: Sequence[SnapshotPlace]) -> list[s
                     known += batch.column(0).to_pylist()
                     break
     return known
+
+
+def _gone(loom: State, name: str, places: Sequence[SnapshotPlace]) -> str:
+    rows = [loom.ledger.snapshot(name, place.run_id) for place in places]
+    cleaned = max((row.cleaned_at for row in rows if row and row.cleaned_at), default=None)
+    when = f": `loom clean` removed them on {cleaned:%Y-%m-%d}" if cleaned else ""
+    return f"the files of its snapshots are gone{when}"
 
 
 def snapshot_folder(loom: State, name: str, place: SnapshotPlace) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from loom_dagster.alerts import routes_of
+from loom_dagster.assembly.desk import asked_in_batches
 from loom_dagster.assembly.model_problems import models_of
 from loom_dagster.assembly.pieces import load_to_check, said_of
 from loom_dagster.assembly.places import destination_place, source_place
@@ -96,7 +97,8 @@ def report(
         if way is not None and model.name not in ways:
             ways[model.name] = way
             named = model.name if role == "transform" else f"{model.name} ({role})"
-            sections["Models"].append(_ok(f"{named}: {ways[model.name]}"))
+            batched = ", in batches" if role == "transform" and asked_in_batches(ready) else ""
+            sections["Models"].append(_ok(f"{named}: {ways[model.name]}{batched}"))
     sections["Evaluators"] = [
         _ok(f"{e.name}: {e.type}, threshold {e.threshold:g}") for e in spec.evaluate.evaluators
     ] or [_ok("none: a record passes once its output fits the schema")]

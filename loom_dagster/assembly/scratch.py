@@ -27,11 +27,10 @@ def scratch_in(state: Path) -> Iterator[Path]:
 
 
 def left_behind(state: Path, before: datetime) -> list[Path]:
-    """What killed processes of this machine left, and older reports of crashes."""
-    reports = (
-        f for f in state.glob("crash-*.txt") if datetime.fromtimestamp(f.stat().st_mtime, UTC) < before
-    )
-    return [*_dead(state / "scratch"), *sorted(reports)]
+    """What killed processes of this machine left, and older reports: of crashes, and of runs, which hold records."""
+    written = (*state.glob("crash-*.txt"), *state.glob("reports/*.html"))
+    old = (f for f in written if datetime.fromtimestamp(f.stat().st_mtime, UTC) < before)
+    return [*_dead(state / "scratch"), *sorted(old)]
 
 
 def _sweep(base: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,11 +35,11 @@ def spending(
 ) -> Report:
     """By ``costs.BY``; days are UTC's and both included."""
     books = loom.ledger.books
-    store = loom.answers()
-    try:
-        books.settle(functools.partial(paid_for, store))
-    finally:
-        store.close()
+    if (loom.settings.state_dir / "answers.sqlite").exists():
+        with contextlib.closing(loom.answers()) as store:
+            books.settle(functools.partial(paid_for, store))
+    else:
+        books.settle(lambda key, since: None)
     asked = functools.partial(books.rows, pipeline=pipeline, since=since, until=until)
     [total] = spent_by(asked([]), [])
     return Report(

@@ -21,6 +21,7 @@ from loom_dagster.costs import (
     of_text,
 )
 from loom_dagster.gateway import Model, batch_price
+from loom_dagster.gateway.batching import price_in_batches
 from loom_dagster.gateway.prices import price_file
 from loom_dagster.gateway.tokens import Tokenizer
 
@@ -58,11 +59,12 @@ def estimate_of(subject: Subject, sample: Sequence[Sequence[Asked]], records: in
 def _terms(subject: Subject, purpose: str, sample: Sequence[Sequence[Asked]]) -> Terms:
     model = subject.judges.get(purpose, subject.model)
     prices, history = subject.ready.prices, subject.history
+    batched = purpose == "transform" and subject.ready.spec.transform.mode == "batch"
     return Terms(
         purpose=purpose,
         model=model.name,
-        price=model.price or prices.price(model.name),
-        batch=batch_price(model, prices),
+        price=price_in_batches(model, prices) if batched else model.price or prices.price(model.name),
+        batch=None if batched else batch_price(model, prices),
         length=_length(subject, purpose, model),
         correction=_correction(subject, purpose, model, sample),
         cached=history.cached(purpose, model.name),

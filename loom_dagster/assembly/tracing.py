@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from loom_dagster.assembly.known import check_pipeline, chosen_run, snapshot_folder, unknown_record
+from loom_dagster.assembly.known import as_text, check_pipeline, chosen_run, snapshot_folder, unknown_record
 from loom_dagster.assembly.past import Used, used_by
 from loom_dagster.assembly.proving import question_again
 from loom_dagster.connectors.keys import key_text
@@ -35,6 +35,8 @@ def trace(
 
     Raises Misconfigured for a pipeline, run or record that is not known.
     """
+    name, record_id = as_text(name), as_text(record_id)
+    partition = None if partition is None else as_text(partition)
     if run is None:
         check_pipeline(loom, name)
     else:

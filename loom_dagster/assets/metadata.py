@@ -67,6 +67,7 @@ def transformed_metadata(outcome: Outcome) -> dict[str, Any]:
         "latency_p99_s": spending.p99,
         "seconds": outcome.seconds.get("total", max(outcome.seconds.values(), default=None)),
         "loom/run_id": outcome.run_id,
+        "report": f"loom report {outcome.run_id}",  # the command
         "resumed": outcome.resumed,
         "versions": dg.MetadataValue.json(_plain(outcome.versions)),
     }
@@ -97,6 +98,7 @@ def quarantine_metadata(outcome: Outcome) -> dict[str, Any]:
         "source_errors": outcome.counts.source_errors,
         "simulated": outcome.simulated,
         "loom/run_id": outcome.run_id,
+        "report": f"loom report {outcome.run_id}",  # the command
     }
     if outcome.quarantine_path:
         found["path"] = dg.MetadataValue.path(outcome.quarantine_path)

@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 from loom_dagster.batches.failed import error_of
@@ -83,14 +83,7 @@ class Order:
         found = self._spool.find(answer.key)
         if found is None or found.state != "answered" or found.run_id != self._of().run_id:
             return answer
-        return Answer(
-            key=answer.key,
-            model=answer.model,
-            text=answer.text,
-            finish=answer.finish,
-            usage=answer.usage,
-            cost=answer.cost,
-        )
+        return replace(answer, reused=False)
 
     async def check(self, key: bytes) -> None:
         """Raises Waits, Transient or Permanent, see gateway.Orders."""
@@ -186,7 +179,7 @@ class Order:
         run = self._of()
         host = request.url.partition("://")[2].partition("/")[0].rpartition("@")[2]
         batch = self._book.begin(run, provider=self._provider, endpoint=host, model=question.model.name)
-        self._spool.order(batch, run.pipeline, asked_of(self._provider, question, request))
+        self._spool.order(batch, self._slot, asked_of(self._provider, question, request))
         return _Part(batch, kind, self._spool.file(batch).open("wb"))
 
     async def _reserve(self, part: _Part, price: int) -> None:

@@ -26,7 +26,7 @@ def clean(
     older_than: Annotated[str, typer.Option("--older-than", metavar="TIME", help="How old: 30d, 12w.")],
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Of these only, also of some that are gone."),
+        typer.Argument(metavar="NAME", help="Of these only, also of some that are gone."),
     ] = None,
     what: Annotated[
         str | None,

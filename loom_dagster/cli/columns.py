@@ -9,7 +9,7 @@ from loom_dagster.cli.terminal import Terminal, cells
 from loom_dagster.reports.sparkline import sparkline
 from loom_dagster.reports.trends import Kind, Trend
 
-__all__ = ["bars", "figure", "show_columns", "without_empty"]
+__all__ = ["bars", "figure", "show_columns", "width_of", "without_empty"]
 
 
 def show_columns(
@@ -25,6 +25,11 @@ def show_columns(
         ]
 
     terminal.table([padded(row) for row in rows], head=padded(head))
+
+
+def width_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Columns of a terminal that the table takes."""
+    return sum(max(cells(line[at]) for line in (head, *rows)) + 2 for at in range(len(head))) - 2
 
 
 def without_empty(

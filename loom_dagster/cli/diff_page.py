@@ -43,6 +43,9 @@ def show_diff(document: Mapping[str, Any], terminal: Terminal) -> None:
 
 def _prompt(prompt: Mapping[str, Any], terminal: Terminal) -> None:
     terminal.line()
+    if prompt["changed"] is None:
+        terminal.line("Prompt: not known of both", "bold")
+        return
     if not prompt["changed"]:
         terminal.line("Prompt: the same", "bold")
         return
@@ -65,10 +68,10 @@ def _lines(lines: Sequence[str], terminal: Terminal) -> None:
         terminal.line(f"  and {len(lines) - _LINES:,} lines more (--json has them all)")
 
 
-def _settings(changes: Sequence[Mapping[str, Any]], terminal: Terminal) -> None:
+def _settings(changes: Sequence[Mapping[str, Any]] | None, terminal: Terminal) -> None:
     terminal.line()
     if not changes:
-        terminal.line("Settings: the same", "bold")
+        terminal.line(f"Settings: {'not known of both' if changes is None else 'the same'}", "bold")
         return
     terminal.line("Settings:", "bold")
     for change in changes:
@@ -78,12 +81,7 @@ def _settings(changes: Sequence[Mapping[str, Any]], terminal: Terminal) -> None:
 
 def _counts(document: Mapping[str, Any], terminal: Terminal) -> None:
     rows = [
-        (
-            name,
-            f"{pair['before'] or 0:,}",
-            f"{pair['after'] or 0:,}",
-            _signed((pair["after"] or 0) - (pair["before"] or 0)),
-        )
+        (name, _number(pair["before"]), _number(pair["after"]), _change(pair))
         for name, pair in document["counts"].items()
         if pair["before"] or pair["after"]
     ]
@@ -150,5 +148,10 @@ def _short(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:199]}…"
 
 
-def _signed(number: int) -> str:
-    return f"{number:+,}" if number else ""
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _change(pair: Mapping[str, Any]) -> str:
+    before, after = pair["before"], pair["after"]
+    return "" if before is None or after is None or before == after else f"{after - before:+,}"

@@ -72,7 +72,7 @@ def as_document(run: RunNumbers, running: frozenset[tuple[str, str]]) -> dict[st
 
     plain: dict[str, Any] = as_plain(run)
     alive = (run.pipeline, run.partition) in running
-    return {**plain, "state": state_of(run, alive=alive), "trial": run.partition == "~trial"}
+    return {**plain, "state": state_of(run, alive=alive), "trial": run.partition.startswith("~")}
 
 
 def show(
@@ -83,17 +83,18 @@ def show(
     of: str | None,
 ) -> None:
     """A line a run; of one pipeline also the way its numbers go."""
-    from loom_dagster.cli.columns import show_columns, without_empty
+    from loom_dagster.cli.columns import show_columns, width_of
     from loom_dagster.reports import evaluator_trends
 
     if not runs:
         terminal.line(f"{terminal.sign('none')} No runs" + ("" if of is None else f" of {of}"))
         return
     evaluators = [trend.name for trend in evaluator_trends(runs)][:_EVALUATORS] if of else []
-    head = ["", "RUN", "PIPELINE", "PARTITION", "STATUS", "STARTED", "RECORDS", "PASSED"]
-    head += [*evaluators, "COST", "TOOK", "RELEASED BY"]
-    rows = [_row(run, running, evaluators, terminal, of) for run in runs]
-    show_columns(terminal, *without_empty(head, rows, optional=_OPTIONAL), right={*_RIGHT, *evaluators})
+    head, rows = _table(runs, running, evaluators, terminal, of)
+    while evaluators and terminal.width is not None and width_of(head, rows) > terminal.width:
+        evaluators.pop()  # their means stand below
+        head, rows = _table(runs, running, evaluators, terminal, of)
+    show_columns(terminal, head, rows, right={*_RIGHT, *evaluators})
     if of is not None and len(runs) > 1:
         terminal.line()
         show_trends(runs, terminal)
@@ -106,6 +107,21 @@ def say_simulated(runs: Sequence[RunNumbers], terminal: Terminal) -> None:
     if simulated:
         of = "all" if simulated == len(runs) else f"{simulated:,}"
         terminal.line(f"simulated answers in {of} of these runs", "yellow")
+
+
+def _table(
+    runs: Sequence[RunNumbers],
+    running: frozenset[tuple[str, str]],
+    evaluators: Sequence[str],
+    terminal: Terminal,
+    of: str | None,
+) -> tuple[list[str], list[list[str]]]:
+    from loom_dagster.cli.columns import without_empty
+
+    head = ["", "RUN", "PIPELINE", "PARTITION", "STATUS", "STARTED", "RECORDS", "PASSED"]
+    head += [*evaluators, "COST", "TOOK", "RELEASED BY"]
+    rows = [_row(run, running, evaluators, terminal, of) for run in runs]
+    return without_empty(head, rows, optional=_OPTIONAL)
 
 
 def _row(
@@ -125,7 +141,7 @@ def _row(
         terminal.sign(_SIGNS.get(state, "bad" if state in ("held", "failed") else "warn")),
         run.run_id,
         "" if of is not None else run.pipeline,
-        "trial" if run.partition == "~trial" else run.partition or "-",
+        run.partition.removeprefix("~") or "-",
         state,
         moment(run.started_at),
         figure(run.metrics.get("extracted"), "count"),

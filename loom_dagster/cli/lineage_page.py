@@ -145,7 +145,12 @@ def _snapshot(document: Mapping[str, Any], terminal: Terminal) -> None:
         terminal.line(f"{terminal.sign('none')} No snapshot")
         return
     terminal.line("Snapshot:", "bold")
-    files = "" if snapshot["files"] == "kept" else f" ({terminal.signs['warn']} its files are gone)"
+    gone = (
+        f"removed by `loom clean`, {moment(snapshot['cleaned_at'])}"
+        if snapshot["cleaned_at"]
+        else "its files are gone"
+    )
+    files = "" if snapshot["files"] == "kept" else f" ({terminal.signs['warn']} {gone})"
     terminal.line(f"  Files:    {snapshot['folder']}{files}")
     verdict = snapshot["verdict"]
     sign = terminal.sign("good" if verdict["passed"] else "bad")

@@ -56,10 +56,10 @@ def show(found: Overview, terminal: Terminal, *, folder: str) -> None:
         "STATE",
         "LAST RUN",
         "PASSED",
-        "LAST RUNS",
         "QUARANTINE",
         "ALERTS",
         "TODAY",
+        "LAST RUNS",
         "RUNS",
     )
     rows = [_row(each, terminal) for each in found.pipelines]
@@ -85,10 +85,10 @@ def _row(each: PipelineStatus, terminal: Terminal) -> list[str]:
         each.state,
         moment(each.last_run),
         "-" if each.pass_rate is None else share(each.pass_rate, 1.0),
-        bars(terminal, trend) if len(each.pass_rates) > 1 else "",
         f"{each.quarantined:,}" if each.quarantined else "-",
         f"{each.alerts:,}" if each.alerts else "-",
         f"{dollars(each.today)}{budget}" if each.today or budget else "-",
+        bars(terminal, trend) if len(each.pass_rates) > 1 else "",
         runs,
     ]
 

@@ -29,7 +29,7 @@ __all__ = ["run_tests"]
 def run_tests(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PIPELINE", help="Pipelines to test; default: all with tests."),
+        typer.Argument(metavar="NAME", help="Pipelines to test; default: all with tests."),
     ] = None,
     words: Annotated[
         str | None, typer.Option("-k", metavar="TEXT", help="Tests whose name has TEXT.")

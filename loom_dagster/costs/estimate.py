@@ -22,12 +22,32 @@ _Z = 1.96  # 95% of a normal distribution
 
 
 class Asked(NamedTuple):
-    """One call that a record needs: its prompt's tokens as counted, and whether nobody has to pay for it (any more):
-    its answer is in the store, or an earlier record asks the same."""
+    """One call that a record needs: its prompt's tokens as counted, whether its answer is ``stored``, and a short hash of
+    the question. ``invented``: which of some made-up outputs is judged, for want of an answer."""
 
     purpose: str
     tokens: int
-    free: bool
+    stored: bool
+    question: bytes
+    invented: int | None = None
+
+
+class _Repeats:
+    """Which calls nobody has to pay for: who asks the same again waits for the first answer."""
+
+    def __init__(self) -> None:
+        self._first: dict[bytes, int | None] = {}
+        self._shared: set[bytes] = set()
+
+    def is_free(self, call: Asked) -> bool:
+        """Of a made-up output that is known only once another one has led to the same question: the verdict that is in
+        the store is that of the record which it was taken from."""
+        known, first = call.question in self._first, self._first.setdefault(call.question, call.invented)
+        if call.invented is None:
+            return known or call.stored
+        if known and first != call.invented:
+            self._shared.add(call.question)
+        return call.question in self._shared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +130,11 @@ def estimate(
 ) -> Estimate:
     """Of ``records`` records, of which ``sample`` says what they need; ``terms`` by purpose."""
     sums = {purpose: _Sums() for purpose in terms}
-    squares = 0.0
+    squares, repeats = 0.0, _Repeats()
     for asked in sample:
         spent = dict.fromkeys(terms, 0.0)
         for call in asked:
-            _count(sums[call.purpose], terms[call.purpose], call, spent)
+            _count(sums[call.purpose], terms[call.purpose], call, spent, free=repeats.is_free(call))
         squares += sum(spent.values()) ** 2
         for purpose, cost in spent.items():
             sums[purpose].squares += cost**2
@@ -141,8 +161,8 @@ def estimate(
     )
 
 
-def _count(sums: _Sums, terms: Terms, call: Asked, spent: dict[str, float]) -> None:
-    if call.free:
+def _count(sums: _Sums, terms: Terms, call: Asked, spent: dict[str, float], *, free: bool) -> None:
+    if free:
         sums.free += 1
         return
     tokens = call.tokens * terms.correction.ratio

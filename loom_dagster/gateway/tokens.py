@@ -30,7 +30,10 @@ _MESSAGE, _REPLY = 3, 3
 _BYTES = 4  # a token has about as many, where there is no encoding at all
 # no token reaches over such a place, so what stands on both sides can be counted apart
 _LINE = re.compile(r"(?<=\n)(?=[^\s/])")
-_KEPT = 8192  # lines
+_KEPT, _SHORT = (
+    8192,
+    1024,
+)  # lines that are remembered, and how many characters they may have: those of the template
 
 
 class Tokenizer:
@@ -42,13 +45,15 @@ class Tokenizer:
         encode = _encoder(self.name)
         if encode is None:
             self.name, self.exact = "characters", False
-        self._line = functools.lru_cache(_KEPT)(encode or _by_bytes)
+        self._count = encode or _by_bytes
+        self._known = functools.lru_cache(_KEPT)(self._count)
         self._structured = prices.takes_schema(model.name) if model.structured is None else model.structured
         self._schemas: dict[bytes, int] = {}
 
     def text(self, text: str) -> int:
         """Tokens of one text."""
-        return sum(map(self._line, _LINE.split(text)))
+        lines = _LINE.split(text)
+        return sum(self._known(line) if len(line) <= _SHORT else self._count(line) for line in lines)
 
     def question(self, messages: Sequence[Message], schema: AnswerSchema | None) -> int:
         """Tokens that are sent: messages with what is around them, and the schema where the provider is given one."""

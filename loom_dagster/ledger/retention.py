@@ -119,7 +119,7 @@ class Retention:
         return done
 
     def resolved(self, pipelines: Sequence[str], before: datetime) -> int:
-        """How many quarantine entries were settled before then."""
+        """How many quarantine entries were settled before then, of snapshots that are gone."""
         query = select(func.count()).select_from(quarantine).where(_settled(pipelines, before))
         return self._database.read(lambda c: c.scalar(query)) or 0
 
@@ -176,7 +176,11 @@ def _old(pipelines: Sequence[str], before: datetime) -> Any:
 
 
 def _settled(pipelines: Sequence[str], before: datetime) -> ColumnElement[bool]:
-    return and_(quarantine.c.pipeline.in_(pipelines), quarantine.c.resolved_at < before)
+    """While the snapshot is there that they are in, it has to be told that they are settled."""
+    there = select(snapshots.c.run_id).where(
+        snapshots.c.run_id == quarantine.c.run_id, snapshots.c.cleaned_at.is_(None)
+    )
+    return and_(quarantine.c.pipeline.in_(pipelines), quarantine.c.resolved_at < before, ~there.exists())
 
 
 def _sampled(row: Any) -> tuple[int, Mapping[str, Any]]:

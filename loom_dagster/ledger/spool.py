@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS questions (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS of_batch ON questions (batch, state);
 CREATE INDEX IF NOT EXISTS of_slot ON questions (slot, state);
-CREATE TABLE IF NOT EXISTS orders (batch TEXT PRIMARY KEY, pipeline TEXT NOT NULL, asked TEXT NOT NULL)
+CREATE TABLE IF NOT EXISTS orders (batch TEXT PRIMARY KEY, slot TEXT NOT NULL, asked TEXT NOT NULL)
 """
 _FIND = "SELECT state, run_id, batch, tries, error FROM questions WHERE key = ?"
 _ADD = """
@@ -142,10 +142,8 @@ class Spool:
             over = [b for (b,) in db.execute("SELECT DISTINCT batch FROM questions WHERE state = 'sent'")]
             gone = [(batch,) for batch in over if batch not in open_batches]
             db.executemany("UPDATE questions SET state = 'again' WHERE state = 'sent' AND batch = ?", gone)
-            found = db.execute(
-                "SELECT DISTINCT batch FROM questions WHERE state = 'waiting' AND slot = ?", (slot,)
-            )
-            waiting = [(batch,) for (batch,) in found if batch not in open_batches]
+            ordered = db.execute("SELECT batch FROM orders WHERE slot = ?", (slot,))
+            waiting = [(batch,) for (batch,) in ordered.fetchall() if batch not in open_batches]
             for change in (
                 "DELETE FROM questions WHERE batch = ? AND state = 'waiting' AND tries = 0",
                 "UPDATE questions SET state = 'again' WHERE batch = ? AND state = 'waiting'",
@@ -166,10 +164,10 @@ class Spool:
                 "DELETE FROM questions WHERE slot = ? AND run_id = ? AND state <> 'sent'", (slot, run_id)
             )
 
-    def order(self, batch: str, pipeline: str, asked: Mapping[str, Any]) -> None:
+    def order(self, batch: str, slot: str, asked: Mapping[str, Any]) -> None:
         """A batch is gathered from now on; ``asked`` says how its answers are read."""
         with self._write() as db:
-            db.execute("INSERT INTO orders VALUES (?, ?, ?)", (batch, pipeline, orjson.dumps(asked).decode()))
+            db.execute("INSERT INTO orders VALUES (?, ?, ?)", (batch, slot, orjson.dumps(asked).decode()))
 
     def asked(self, batch: str) -> dict[str, Any] | None:
         """None for a batch that was not gathered here."""

@@ -60,7 +60,7 @@ class Selection:
         times = [at for at in (self.before, self.spared_from) if at is not None]
         wanted: dict[str, str | float | None] = {
             "record_id = ?": self.record,
-            "prompt = ?": self.prompt,
+            "? IN (prompt, substr(prompt, 1, instr(prompt, '@') - 1))": self.prompt,
             "model = ?": self.model,
             "created_at < ?": min(times, default=None),
         }

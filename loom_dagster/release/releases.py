@@ -137,15 +137,24 @@ class Releases:
             raise Misconfigured(f"`{pipeline}` has no quarantine", why="it has not been run")
         table = pq.read_table(_there(snapshot, snapshot.quarantine)).drop_columns("resolution")
         known = {e.record_id: e for e in self._ledger.quarantine(pipeline, partition)}
-        found = [known.get(i) for i in table.column("record_id").to_pylist()]
-        return (
-            table.append_column(
-                "resolved_at",
-                pa.array([e and e.resolved_at for e in found], pa.timestamp("us", tz="UTC")),
-            )
-            .append_column("resolution", pa.array([e and e.resolution for e in found], pa.string()))
-            .append_column("resolved_by", pa.array([e and e.resolved_by for e in found], pa.string()))
-        )
+        rows = zip(table.column("record_id").to_pylist(), table.column("run_id").to_pylist(), strict=True)
+        # of an earlier run, and not in the index any more: settled so long ago that it was cleaned
+        settled = (snapshot.created_at, "settled before", "loom clean")
+        nothing = (None, None, None)
+        found = [
+            (e.resolved_at, e.resolution, e.resolved_by)
+            if (e := known.get(record_id))
+            else (nothing if run_id == snapshot.id else settled)
+            for record_id, run_id in rows
+        ]
+        kinds = {
+            "resolved_at": pa.timestamp("us", tz="UTC"),
+            "resolution": pa.string(),
+            "resolved_by": pa.string(),
+        }
+        for at, (name, kind) in enumerate(kinds.items()):
+            table = table.append_column(name, pa.array([row[at] for row in found], kind))
+        return table
 
     def _snapshot(self, row: SnapshotRow | None) -> Snapshot | None:
         return None if row is None else self._made(row)

@@ -35,7 +35,7 @@ def test_help_of_every_command_brings_nothing_heavy(run_python):
     result = run_python(
         "import sys\n"
         "from loom_dagster.cli.main import run_cli\n"
-        "for words in (['run'], ['stream'], ['validate'], ['quarantine', 'retry'], ['release'], ['ui']):\n"
+        "for words in (['run'], ['stream'], ['validate'], ['quarantine', 'retry'], ['release'], ['report'], ['metrics'], ['ui']):\n"
         "    assert run_cli([*words, '--help']) == 0, words\n"
         "print(*sys.modules, file=sys.stderr)"
     )

@@ -162,15 +162,28 @@ def test_settled_quarantine_entries_go_and_those_that_wait_never_do(loom, projec
     loom = Loom.open(project.root, {})
     run(loom)
     loom.resolve("classify", ["r1", "r2"], resolution="spam", who="bo")
-    numbers, _ = cleaned(loom)
-    assert numbers["settled quarantine entries", ""] == 2
-    assert {entry.record_id for entry in loom.quarantine("classify", resolved=True)} == {
-        "r0",
-        "r3",
-        "r4",
-        "r5",
-    }
+    assert ("settled quarantine entries", "") not in cleaned(loom)[0]  # their snapshot is the newest
+    project.reviews({i: text for i, text in TEXTS.items() if i not in ("r1", "r2")})
+    run(loom)
+    assert cleaned(loom)[0]["settled quarantine entries", ""] == 2
+    left = {entry.record_id for entry in loom.quarantine("classify", resolved=True)}
+    assert left == {"r0", "r3", "r4", "r5"}
     assert len(folders(project)) == 1
+
+
+def test_what_was_settled_stays_so_in_a_table_that_was_made_of_an_older_one(loom, project):
+    exact = {"name": "agrees", "type": "exact_match", "field": "sentiment", "reference_field": "text"}
+    project.pipeline(evaluate={"evaluators": [exact]})
+    loom = Loom.open(project.root, {})
+    run(loom)
+    loom.resolve("classify", ["r1"], resolution="spam", who="bo")
+    loom.retry("classify", ["r0"])  # the newest table has the others from the one before
+    loom.resolve("classify", ["r0", "r2", "r3", "r4", "r5"], resolution="fine", who="bo")
+    cleaned(loom)
+    table = loom.releases.quarantine_table("classify")
+    said = dict(zip(*(table.column(c).to_pylist() for c in ("record_id", "resolution")), strict=True))
+    assert said == {"r0": "fine", **dict.fromkeys(("r1", "r2", "r3", "r4", "r5"), "settled before")}
+    assert table.column("resolved_at").null_count == 0
 
 
 def test_a_pipeline_that_is_gone_is_cleaned_by_its_name(loom, project):
@@ -202,9 +215,11 @@ def test_what_killed_processes_left_goes(loom, project):
         left.mkdir(parents=True)
         (left / "file").write_bytes(b"x" * 100)
     (state / "crash-20200101T000000.txt").write_text("Traceback")
+    (state / "reports").mkdir()
+    (state / "reports" / "classify-20200101T000000-abcdef.html").write_text("a run, with records of it")
     numbers, _ = cleaned(loom)
-    assert (numbers[("leftover folders", "classify")], numbers[("scratch", "")]) == (1, 2)
-    assert not list((state / "scratch").iterdir())
+    assert (numbers[("leftover folders", "classify")], numbers[("scratch", "")]) == (1, 3)
+    assert not list((state / "scratch").iterdir()) and not list((state / "reports").iterdir())
     assert len(folders(project)) == 1
 
 

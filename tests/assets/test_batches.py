@@ -100,7 +100,7 @@ def test_the_sensor_looks_and_starts_the_run_that_goes_on_once(project, server, 
     assert "no run waits" in daemon.tick().skip_message
     daemon.run()
     waiting = daemon.tick()
-    assert waiting.run_requests == [] and "in_progress, 0 of 4 questions done" in waiting.skip_message
+    assert waiting.run_requests == [] and "in progress, 0 of 4 questions done" in waiting.skip_message
     server.finish()
     [request] = daemon.tick().run_requests
     [same] = (

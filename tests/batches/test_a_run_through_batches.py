@@ -10,6 +10,8 @@ import pytest
 
 from loom_dagster.assembly import Loom
 from loom_dagster.errors import Misconfigured
+from loom_dagster.events import Progress
+from loom_dagster.pipeline import Stop
 from tests.batches.conftest import PRICE
 
 pytestmark = pytest.mark.service
@@ -246,6 +248,23 @@ def test_answers_of_a_prompt_that_was_changed_since_are_kept_all_the_same(projec
     with closing(Loom.open(project.root).answers()) as store:
         assert store.count() == 8
     assert project.books().spent == pytest.approx(server.stats()["cost"], abs=1e-9)
+
+
+def test_a_run_that_is_interrupted_sends_nothing_and_the_next_one_all(project, server, passed):
+    texts, stop = project.texts(3000), Stop()
+    project.batch_pipeline()
+
+    def listen(event: object) -> None:
+        if isinstance(event, Progress) and event.extracted:
+            stop.request()
+
+    first = Loom.open(project.root).run("classify", listen=listen, stop=stop)
+    assert first.status == "interrupted" and first.exit_code == 130
+    assert server.stats()["batches"] == 0 and project.books().reserved == 0
+    assert list((project.root / ".loom" / "batches").glob("*.jsonl")) == []
+    assert project.ask().counts.deferred == 3000
+    server.finish()
+    assert passed(project.ask()) == list(texts)
 
 
 def test_trials_and_the_quarantine_ask_at_once(project, server):

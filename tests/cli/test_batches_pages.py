@@ -72,7 +72,7 @@ def test_wait_goes_on_to_the_end_and_runs_what_reads_it(project, server):
     assert first["status"] == second["status"] == "succeeded"
     assert first["counts"]["passed"] == 5 and second["counts"]["extracted"] == 5
     assert server.stats()["create"] == 3  # what expired is asked three times
-    assert "in_progress, 0 of 6 questions done" in run.err
+    assert "in progress, 0 of 6 questions done" in run.err
 
 
 def test_wait_through_dagster(project, server):

@@ -42,6 +42,7 @@ def project(tmp_path, monkeypatch):
         "id": [f"r{i}" for i in range(300)],
         "text": [f"it was nice {'very ' * (i % 7)}{i}" for i in range(300)],
     }
+    rows["kind"] = ["a", "a", "b", "b"] * 75
     pq.write_table(pa.table(rows), tmp_path / "data" / "reviews.parquet")
 
     def write(**changes):
@@ -137,11 +138,22 @@ def test_a_judge_that_sees_a_label_alone_is_asked_a_few_times_and_one_that_sees_
         {"name": "sound", "type": "semantic", "reference_field": "kind"},
     ]
     project(evaluate={"evaluators": judges})
-    _, out, _ = loom("reviews", "--dry-run", "--json")
+    code, out, _ = loom("reviews", "--dry-run", "--json")
+    assert code == 0, out
     calls = {line["terms"]["purpose"]: round(line["calls"]) for line in json.loads(out)["estimate"]["lines"]}
     assert calls["transform"] == 300
     assert calls["evaluate:agrees"] == 4, "two labels, two kinds"
     assert calls["evaluate:sound"] > 100
+
+
+def test_a_pipeline_that_asks_in_batches_is_reckoned_by_their_price(project, loom):
+    online = json.loads(loom("reviews", "--dry-run", "--json")[1])["estimate"]["lines"][0]
+    project(transform={**PIPELINE["transform"], "mode": "batch"})
+    code, out, _ = loom("reviews", "--dry-run", "--json")
+    assert code == 0
+    found = json.loads(out)["estimate"]
+    assert found["lines"][0]["cost"] == pytest.approx(online["cost"] / 2)
+    assert found["in_batches"] is None, "there is nothing to take instead"
 
 
 def test_a_budget_that_is_used_already_or_too_small_says_so(project, loom, paid):

@@ -177,5 +177,7 @@ def test_every_command_has_help(capsys):
     for command in app.registered_commands:
         assert run_cli([command.name, "--help"]) == 0
     shown = capsys.readouterr().out
-    assert "..." not in shown.replace("ID]...", "").replace("NAME]...", "").replace("ID...", "")
+    assert "..." not in shown.replace("PIPELINE]...", "").replace("ID]...", "").replace(
+        "NAME]...", ""
+    ).replace("ID...", "")
     assert all(len(line) <= 80 for line in shown.splitlines())

@@ -156,6 +156,9 @@ def test_events_and_charts_are_alone_on_stdout(loom, run):
         (("classify", "--record", "r1", "--format", "openlineage"), "cannot be written as openlineage"),
         (("classify", "--json", "--format", "mermaid"), "two forms"),
         (("classify", "--partition", "x"), "belongs to --record"),
+        (("classify", "--record", "r\udcff"), "there is no record"),
+        (("classify", "--run", "\udcff"), "has no run"),
+        (("\udcff", "--record", "r1"), "there is no pipeline"),
     ],
 )
 def test_bad_input_is_refused_with_words(loom, run, args, words):

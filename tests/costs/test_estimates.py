@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -10,7 +11,12 @@ from loom_dagster.costs import Asked, Correction, History, Length, Terms, estima
 from loom_dagster.gateway import Price
 from loom_dagster.ledger.past_answers import PastAnswer
 
+NUMBERS = itertools.count()
 PRICE = Price(input=1e-6, output=4e-6, cached=5e-7)
+
+
+def asked(purpose, tokens, stored, question=None, invented=None):
+    return Asked(purpose, tokens, stored, question or next(NUMBERS).to_bytes(8, "big"), invented)
 
 
 def exactly(tokens):
@@ -35,9 +41,9 @@ def history(found, *, retries=False, prompt="p@v1"):
 
 def test_every_call_that_is_not_answered_yet_costs_its_prompt_and_its_answer():
     sample = [
-        [Asked("transform", 100, False)],
-        [Asked("transform", 300, False)],
-        [Asked("transform", 200, True)],
+        [asked("transform", 100, False)],
+        [asked("transform", 300, False)],
+        [asked("transform", 200, True)],
     ]
     found = estimate("m", sample, 3, {"transform": terms()})
     (line,) = found.lines
@@ -49,18 +55,30 @@ def test_every_call_that_is_not_answered_yet_costs_its_prompt_and_its_answer():
     assert found.in_batches == pytest.approx(found.cost / 2)
 
 
+def test_the_same_question_is_paid_for_once_and_of_a_made_up_output_only_when_others_lead_to_it():
+    def calls(*sample):
+        by = {"transform": terms(), "evaluate:tone": terms("evaluate:tone")}
+        return [line.calls for line in estimate("m", [[each] for each in sample], len(sample), by).lines]
+
+    assert calls(*[asked("transform", 9, False, b"same")] * 3, asked("transform", 9, False)) == [2, 0]
+    alike = [asked("evaluate:tone", 9, True, b"same", output) for output in (0, 0, 1, 0)]
+    assert calls(*alike) == [0, 2], "a judge that sees the label alone"
+    unlike = [asked("evaluate:tone", 9, True, b"whole text", 0)] * 3
+    assert calls(*unlike) == [0, 3], "that verdict is in the store, and of another record"
+
+
 def test_cached_prompts_dear_tiers_and_corrections_count():
     tiered = Price(input=1e-6, output=4e-6, tiers=((150, Price(input=2e-6, output=8e-6)),))
     (line,) = estimate(
         "m",
-        [[Asked("transform", 100, False)]],
+        [[asked("transform", 100, False)]],
         1,
         {"transform": terms(price=tiered, correction=Correction(ratio=1.6))},
     ).lines
     assert line.cost == pytest.approx(160 * 2e-6 + 10 * 8e-6)
     past = history(answers([10] * 50, cached_tokens=50))
     cached = terms(cached=past.cached("transform", "m"))
-    (line,) = estimate("m", [[Asked("transform", 100, False)]], 1, {"transform": cached}).lines
+    (line,) = estimate("m", [[asked("transform", 100, False)]], 1, {"transform": cached}).lines
     assert line.cost == pytest.approx(50e-6 + 50 * 5e-7 + 10 * 4e-6)
 
 
@@ -69,7 +87,7 @@ def test_a_model_of_unknown_price_is_named_and_its_tokens_counted():
         "transform": terms(),
         "evaluate:tone": terms("evaluate:tone", model="mystery", price=None, batch=None),
     }
-    found = estimate("m", [[Asked("transform", 100, False), Asked("evaluate:tone", 50, False)]], 1, by)
+    found = estimate("m", [[asked("transform", 100, False), asked("evaluate:tone", 50, False)]], 1, by)
     assert found.unpriced == ["mystery"]
     assert found.cost == pytest.approx(100e-6 + 40e-6)
     assert [(line.cost is None, line.input_tokens) for line in found.lines] == [(False, 100), (True, 50)]
@@ -101,7 +119,7 @@ def test_repairs_and_records_that_are_asked_again_come_as_often_as_before():
     twice = [*first, *answers([10] * 20)]  # twenty records have a second answer
     _, again = history(twice, retries=True).again("transform", "m")
     assert (again.times, again.seen) == (20, 100)
-    with_them = estimate("m", [[Asked("transform", 100, False)]], 1, {"transform": terms(again=[repaired])})
+    with_them = estimate("m", [[asked("transform", 100, False)]], 1, {"transform": terms(again=[repaired])})
     assert with_them.cost == pytest.approx(140e-6 + repaired.rate * (300e-6 + 48e-6))
 
 
@@ -146,7 +164,7 @@ def test_nineteen_of_twenty_intervals_hold_what_is_settled():
         known = history(past)
         found = estimate(
             "m",
-            [[Asked("transform", tokens, False)] for tokens in rng.sample(records, 300)],
+            [[asked("transform", tokens, False)] for tokens in rng.sample(records, 300)],
             len(records),
             {"transform": terms(length=known.length("transform", "m"), again=known.again("transform", "m"))},
         )

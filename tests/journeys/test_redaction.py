@@ -15,8 +15,10 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
+from loom_dagster.extract import Redactor
 from tests.journeys.project import Project, Run
 from tests.journeys.test_databases import execute, look
+from tests.journeys.test_streaming import Shop
 from tests.servers.databases import Server
 from tests.servers.llm import LLMServer
 
@@ -266,3 +268,36 @@ def test_rows_that_were_kept_before_are_redacted_when_they_are_tried_again(
     project.loom("quarantine", "retry", "classify", "--all")
     assert b"redacted:" in orjson.dumps(server.requests[-1])
     assert b"zorvex" not in orjson.dumps(server.requests[-1])
+
+
+def test_messages_of_a_stream_are_redacted_from_the_first_batch_on(
+    project: Project, redis_server: Server, server: LLMServer
+) -> None:
+    shop = Shop(project, redis_server, 3)
+    with shop.redis as client:
+        client.flushdb()
+    shop.pipeline(extract={"key": "id", "redact": ["text", "phone"]}, load={"columns": "all"})
+    project.environ["LOOM_REDACTION_KEY"] = "the same key on every machine"
+    for batch in (1, 2):  # two processes: the second knows the columns from what the first one wrote
+        message = {"id": f"m{batch}", "text": "zorvex", "phone": 49301234500}
+        shop.raw({"data": json.dumps(message)}, {"data": '{"text": "zorvex"'})
+        shop.stream("--until-empty")
+    first, second = project.table()
+    assert (first["text"], first["phone"]) == (second["text"], second["phone"])
+    assert first["phone"] == Redactor(b"the same key on every machine").text("49301234500")
+    kept = [f for f in (project.root / ".loom").rglob("*") if f.is_file()]
+    assert count(piece for file in kept for piece in pieces(file)) == 0
+    assert len(project.loom("quarantine", "list", "classify", "--json").json["records"]) == 1
+
+
+def test_a_stream_without_the_field_stops_before_anything_is_asked(
+    project: Project, redis_server: Server
+) -> None:
+    shop = Shop(project, redis_server, 4)
+    with shop.redis as client:
+        client.flushdb()
+    shop.send(1, 2)
+    shop.pipeline(extract={"redact": "emial"})
+    stopped = project.loom("stream", "classify", "--until-empty")
+    assert (stopped.code, "no column `emial`" in stopped.err) == (2, True), stopped.err
+    assert project.loom("answers", "--json").json["answers"] == 0

@@ -22,7 +22,7 @@ from tests.servers.llm import LLMServer
 
 PICO = 10**12
 IN, CACHED, OUT = 150_000, 75_000, 600_000  # picodollars a token: gpt-4o-mini
-RECORDS = 5200
+RECORDS = 4900
 
 
 def sold(stats: dict) -> int:
@@ -129,12 +129,6 @@ def test_books_answers_and_what_was_sold_agree_to_the_picodollar(project: Projec
             found = spending(Loom.open(project.root, {}), by, pipeline="classify", since=None, until=None)
             assert sum(round(row.cost * PICO) for row in found.rows) == sold(stats), by
             assert sum(row.calls for row in found.rows) == stats["paid"], by
-
-        # the same again costs nothing, and changes no book
-        again = project.run()
-        before = books(project)
-        assert again.outcome["spending"]["calls"] == server.stats()["paid"] - stats["paid"]
-        assert before[0] == answers(project)[1] == sold(server.stats())
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 
 from loom_dagster.assembly.describing import run_lineage
 from loom_dagster.errors import Misconfigured
+from loom_dagster.ledger import IndexRow
 from tests.servers.llm import LLMServer
 
 
@@ -347,3 +348,27 @@ def test_a_judges_call_is_among_the_answers_and_explains_the_score(shop):
     assert score["explanation"] and score["explanation"] in judged["text"]
     roles = {m["role"]: m["name"] for m in run_lineage(shop.open(), "classify", run)["models"]}
     assert roles == {"transform": "openai/any", "evaluate:quality": "openai/any"}
+
+
+def test_a_row_that_the_destination_refused_says_so_until_it_is_taken(shop):
+    run = shop.ran()
+    record = shop.table()[0]["id"]
+    ledger = shop.open().ledger
+    row = IndexRow(record_id=record, stage="load", kind="refused_row", reason="value too long")
+    ledger.loaded("classify", run, refused=[row])
+    told = shop.trace(record)
+    assert (told["state"], told["destination"]["refused"], told["destination"]["loaded"]) == (
+        "refused",
+        "value too long",
+        False,
+    )
+    ledger.loaded("classify", run)
+    told = shop.trace(record)
+    assert (told["state"], told["destination"]["loaded"]) == ("passed", True)
+
+
+def test_which_answers_a_record_was_made_of_is_not_loaded_with_its_lineage(shop):
+    shop.pipeline(extract={"source": "data/reviews.csv", "key": "id"}, load={"lineage": "columns"})
+    shop.ran()
+    assert {"_loom_run_id", "_loom_model"} <= set(shop.table()[0])
+    assert "_loom_answers" not in shop.table()[0]

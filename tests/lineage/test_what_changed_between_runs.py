@@ -121,6 +121,16 @@ def test_without_files_what_the_ledger_keeps_is_left(two):
     assert f"the files of run {first} are gone" in diff["records"]["unknown"]
 
 
+def test_of_a_run_that_was_killed_nothing_is_claimed(shop):
+    first, ledger = shop.ran(), shop.open().ledger
+    handle = ledger.begin_run("classify", "", "another fingerprint")
+    ledger.leave_run(handle)
+    diff = run_diff(shop.open(), "classify", first, handle.run_id)
+    assert (diff["prompt"]["changed"], diff["contexts"], diff["settings"]) == (None, [], None)
+    assert diff["counts"]["passed"]["after"] is None
+    assert "has left no snapshot (running)" in diff["records"]["unknown"]
+
+
 def test_a_run_is_not_compared_with_itself_nor_with_another_pipelines(shop):
     run = shop.ran()
     with pytest.raises(Misconfigured, match="nothing to compare"):

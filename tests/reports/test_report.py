@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from loom_dagster.monitors import MonitorResult
+from loom_dagster.pipeline.outcome import Counts, Outcome, ScoreSummary, Verdict
 from loom_dagster.release import Releases
 from tests.reports.made import Row, make_run, many
 
@@ -270,3 +271,40 @@ def test_by_default_it_lies_with_what_the_project_makes(project, made):
     found = project.loom("report", "reviews", "--json").json
     assert found["path"] == str(project.root / ".loom" / "reports" / f"reviews-{run}.html")
     assert (project.root / ".loom" / "reports").is_dir()
+
+
+def test_a_batch_that_a_person_let_through_says_who_and_why(project, made, page):
+    run = made([Row(id=str(n), scores={"quality": 0.2}) for n in range(4)] + [Row(id="fine")])
+    assert "held" in page(run).text
+    with project.ledger() as ledger:
+        ledger.release("reviews", who="ada", why="<b>looked</b> at it")
+    found = page(run)
+    assert "Released by ada" in found.text and "<b>looked</b> at it" in found.text
+    assert "Not passed: 1 of 5 records passed" in found.text
+
+
+def test_a_run_that_was_interrupted_shows_how_far_it_came(project, page):
+    score = ScoreSummary(
+        name="quality", type="regex", threshold=0.5, passed=3, failed=1, errors=0, mean=0.75, std=0.4, min=0.0, max=1.0,
+        histogram=(1, 0, 0, 0, 0, 0, 0, 0, 0, 3),
+    )  # fmt: skip
+    with project.ledger() as ledger:
+        run = ledger.begin_run("reviews", "", "f")
+        outcome = Outcome(
+            run_id=run.run_id, pipeline="reviews", version=None, status="interrupted",
+            counts=Counts(extracted=9, passed=3, quarantined=1, deferred=5),
+            verdict=Verdict(passed=False, reason="the run was interrupted"), scores=(score,),
+            reasons={"evaluate: quality": 1}, stopped_by="a key was refused",
+        )  # fmt: skip
+        ledger.finish_run(run, "interrupted", outcome=outcome.as_dict(), metrics={"extracted": 9.0})
+    found = page("reviews")
+    for words in (
+        "open",
+        "left no tables",
+        "Stopped: a key was refused",
+        "5 deferred",
+        "4 scores",
+        "1 below 0.50",
+    ):
+        assert words in found.text, words
+    assert "failures" in found.ids and "worst" not in found.ids

@@ -35,7 +35,7 @@ have from so many to so many words, always the same for the same request, instea
 ``status``: every request gets it (an outage). ``hold``: answers wait until it is false again. ``record``: keep the last 1000 request bodies in ``server.requests``.
 
 GET /stats: requests, paid (200 answers delivered whole, HTML and cut ones excluded), repeated (a body paid more than once: each
-time after the first), input_tokens and output_tokens (of the paid ones), refused (by the cap), in_flight, max_in_flight,
+time after the first), input_tokens, output_tokens and cached_tokens (of the paid ones), refused (by the cap), in_flight, max_in_flight,
 busy_seconds (in flight, summed over time), by_status, by_fault, unknown (texts without a label), cpu_seconds (of this process),
 first_request (with a text for ``find``) and last_answer (time.monotonic(), one clock for all processes of a machine; or None).
 GET /repeats: for each repeated answer, when the one before it was delivered.

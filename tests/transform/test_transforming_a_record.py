@@ -19,7 +19,7 @@ async def test_a_good_answer_takes_one_call(transformer, scripted, record, senti
     assert [a.text for a in made.answers] == [GOOD]
     (question,) = model.questions
     assert (question.origin.pipeline, question.origin.record_id) == ("reviews", "r1")
-    assert (question.origin.purpose, question.origin.prompt) == ("transform", "classify")
+    assert (question.origin.purpose, question.origin.prompt) == ("transform", "classify@v1")
     assert question.schema.body == sentiment.body
     assert question.schema.strict
 
