@@ -26,8 +26,8 @@ __all__ = ["LoomItem", "LoomSuite"]
 
 _ENDINGS = ("_test.yaml", "_test.yml")
 _OURS = (
-    re.compile(r"^pipeline:", re.MULTILINE),
-    re.compile(r"^(unit|distributional|integration)_tests:", re.MULTILINE),
+    re.compile(r"^pipeline[ \t]*:", re.MULTILINE),
+    re.compile(r"^(unit|distributional|integration)_tests[ \t]*:", re.MULTILINE),
 )
 _OUTPUT = "loom"  # under which a worker of xdist hands over what it did
 
@@ -52,10 +52,25 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> LoomSuite | None:
     if not file_path.name.endswith(_ENDINGS):
         return None
-    text = file_path.read_text(encoding="utf-8", errors="replace")
-    if not all(pattern.search(text) for pattern in _OURS):
+    try:
+        text = file_path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:  # what cannot be read is not ours to complain about
+        return None
+    if not all(pattern.search(text) for pattern in _OURS) or not _in_project(file_path):
         return None
     return LoomSuite.from_parent(parent, path=file_path)
+
+
+def _in_project(path: Path) -> bool:
+    """Elsewhere a file that looks like one of ours belongs to somebody else."""
+    from loom_dagster.errors import LoomError
+    from loom_dagster.settings import find_project
+
+    try:
+        find_project(path.parent)
+    except LoomError:
+        return False
+    return True
 
 
 class Failed(Exception):

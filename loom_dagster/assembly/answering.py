@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import shlex
 import threading
 from collections.abc import AsyncIterator
@@ -45,6 +46,8 @@ class BenchOptions:
         if self.replay and (self.fresh or self.record):
             other = "--fresh" if self.fresh else "--record"
             raise Misconfigured(f"--replay asks nobody, and {other} wants to", fix="leave one of them out")
+        if self.budget is not None and not 0 <= self.budget < math.inf:
+            raise Misconfigured(f"a budget of {self.budget} USD is none", fix="write 0 or more, such as 0.50")
 
 
 class Answering:

@@ -76,7 +76,7 @@ def commit_asker(loom: Loom, today: Prepared, commit: Commit, scratch: Path, now
     folder = Path(tempfile.mkdtemp(prefix="baseline-", dir=scratch))
     options = RunOptions(offline=today.options.offline)
     try:
-        then = project_at(loom, commit.id, commit.ref, folder)
+        then = project_at(loom, commit.id, folder)
         ready = then.prepared(today.spec.name, options, scratch, validating=True, without=("source",))
         made = asker(ready, asks, loom.clock.now().timestamp())
     except Misconfigured as error:

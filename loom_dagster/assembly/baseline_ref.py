@@ -30,27 +30,20 @@ def commit_of(root: Path, ref: str) -> str | None:
     return None if found is None or found.returncode else found.stdout.decode().strip()
 
 
-def project_at(
-    loom: Loom, commit: str, ref: str, folder: Path, environ: Mapping[str, str] = os.environ
-) -> Loom:
+def project_at(loom: Loom, commit: str, folder: Path, environ: Mapping[str, str] = os.environ) -> Loom:
     """The project as of ``commit``, written into ``folder``. It shares ledger, answers, connections and prices with
     ``loom``. Raises Misconfigured when it was not there yet."""
     made = _git(loom.settings.root, "archive", "--format=tar", "-o", str(folder / "tar"), commit, ".")
     if made is None or made.returncode:
         said = made.stderr.decode(errors="replace").strip().splitlines() if made else []
         raise Misconfigured(
-            f"baseline `{ref}` cannot be read",
+            "the project cannot be read",
             why=said[-1] if said else "git cannot be run",
             fix="name a commit in which the project is there",
         )
     root = folder / "project"
     _unpack(folder / "tar", root)
-    try:
-        then = load_settings(root, environ)
-    except Misconfigured as error:
-        raise Misconfigured(
-            f"baseline `{ref}`: {error.what}", where=error.where, why=error.why, fix=error.fix
-        ) from error
+    then = load_settings(root, environ)
     now = loom.settings
     settings = replace(
         now,

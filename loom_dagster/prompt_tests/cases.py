@@ -69,7 +69,8 @@ def cases_of(file: SuiteFile, names: Names, inputs: Inputs, read: ReadRows) -> l
         try:
             cases.extend(reader.cases(read))
         except Misconfigured as error:
-            whole = Problem(what=error.what, where=error.where or reader.where("cases"), fix=error.fix)
+            what = f"{error.what}: {error.why}" if error.why else error.what
+            whole = Problem(what=what, where=error.where or reader.where("cases"), fix=error.fix)
             reader.problems.extend(error.problems or (whole,))
         problems.extend(reader.problems)
     if problems:

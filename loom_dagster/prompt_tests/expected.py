@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from loom_dagster.prompt_tests.scopes import plain
 from loom_dagster.spec import FieldSpec, Plain, nearest, resolve
+from loom_dagster.transform.field_types import conversion
 
 __all__ = ["Expectation", "Wrong", "expectations"]
 
 TOLERANCE = 1e-9
 _MATCHERS = ("any_of", "contains", "regex")
 _LONGEST = 200
+_LARGEST = sys.float_info.max
 
 How = Literal["is", "at least", "at most", "matches", "contains", "is one of", "has"]
 
@@ -134,8 +137,12 @@ def _typed(key: str, value: Any, spec: FieldSpec) -> Any:
     value = plain(resolve(value))
     if value is None:
         return None
+    if spec.type in ("date", "timestamp"):
+        value = _moment(key, value, spec)
     if _number(spec) and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise Wrong(key, f"`{key}` is a number, and `{value}` is none")
+    if _number(spec) and not abs(value) <= _LARGEST:
+        raise Wrong(key, f"`{key}` is a number that no output can have")
     if spec.type == "boolean" and not isinstance(value, bool):
         raise Wrong(key, f"`{key}` is true or false, and `{value}` is neither")
     if spec.enum is not None and value not in spec.enum and not key.startswith(("min_", "max_")):
@@ -143,6 +150,15 @@ def _typed(key: str, value: Any, spec: FieldSpec) -> Any:
             key, f"`{value}` is no value that `{key}` can have", nearest(str(value), map(str, spec.enum))
         )
     return value
+
+
+def _moment(key: str, value: Any, spec: FieldSpec) -> Any:
+    """A date or time as an output has it, however it is written: ``10:00:00Z`` is ``10:00:00+00:00``."""
+    turn = conversion(spec)
+    try:
+        return value if turn is None else plain(turn(value))
+    except ValueError as error:
+        raise Wrong(key, f"`{key}`: {error}") from None
 
 
 def _number(spec: FieldSpec) -> bool:
@@ -160,7 +176,8 @@ def _same(actual: Any, wanted: Any) -> bool:
     if isinstance(wanted, bool) or isinstance(actual, bool):
         return actual is wanted
     if isinstance(wanted, int | float) and isinstance(actual, int | float):
-        return math.isclose(actual, wanted, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        near = abs(actual) <= _LARGEST and math.isclose(actual, wanted, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        return near or actual == wanted
     if isinstance(wanted, list | tuple):
         return (
             isinstance(actual, list | tuple)

@@ -168,8 +168,13 @@ def _within(one: Any, many: Any) -> bool:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            raise Unknown("it is too large a number") from None
+        if math.isfinite(number):
+            return number
     raise Unknown("it is null" if value is None else f"`{value}` is not a number")
 
 

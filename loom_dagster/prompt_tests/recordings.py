@@ -23,6 +23,7 @@ __all__ = ["Judged", "Recorded", "Recording", "Replayed", "read_line", "recordin
 
 NOT_RECORDED = "not_recorded"
 _KEY_BYTES = 32
+_CONFLICT = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,10 +166,11 @@ class Recording:
 
     @classmethod
     def load(cls, path: Path, shown: str, *, replays: bool = False) -> Recording:
-        """Empty where there is no file. Raises Misconfigured for one that cannot be read."""
+        """Empty where there is no file. A line that is not one of ours is left out, and to be replayed an error: after a
+        merge conflict the next recording puts things right. Raises Misconfigured for a file that cannot be read."""
         recording = cls(path, shown, replays)
         try:
-            with path.open(encoding="utf-8") as file:
+            with path.open(encoding="utf-8-sig") as file:
                 for number, line in enumerate(file, 1):
                     recording._take(line, number)
         except FileNotFoundError:
@@ -182,12 +184,15 @@ class Recording:
             return
         try:
             entry = read_line(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
+            if not self.replays:
+                return
+            merged = line.startswith(_CONFLICT)
             raise Misconfigured(
                 "the recording is broken",
                 where=f"{self.shown}:{number}",
-                why=str(error),
-                fix="record it anew",
+                why="a merge conflict is not resolved" if merged else str(error),
+                fix="record it anew, with --record",
             ) from error
         self.entries[entry.key] = entry
 
@@ -244,7 +249,10 @@ class Recording:
         return sorted(found, key=lambda entry: entry.place)
 
     def write(self, *, whole: bool) -> None:
-        """In one step. ``whole``: every case was run, so what was not used is dropped."""
+        """In one step. ``whole``: every case was run, so what was not used is dropped; else what others have recorded in the
+        meantime stays."""
+        if not whole:
+            self.entries = {**Recording.load(self.path, self.shown).entries, **self.entries}
         kept = [e for k, e in self.entries.items() if k in self.used or not whole]
         lines = "".join(f"{entry.line()}\n" for entry in sorted(kept, key=lambda entry: entry.place))
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")

@@ -26,7 +26,7 @@ _TOKEN = re.compile(
 )
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t"}
-_MEANT = {"=": "==", "&": "and", "&&": "and", "|": "or", "||": "or", "!": "not", "<>": "!=", "**": "*"}
+_MEANT = {"=": "==", "&": "and", "&&": "and", "|": "or", "||": "or", "!": "not", "<>": "!=", "**": ""}
 _SIGNS = re.compile(r"[=&|!<>*]+")
 _LONGEST_NUMBER = 40
 
@@ -89,5 +89,5 @@ def _stranger(text: str, place: int) -> Misconfigured:
     said = signs[0] if signs is not None else text[place]
     if said in "'\"":
         return refused(text, place + 1, "the text that begins here does not end", f"close it with {said}")
-    fix = f"write `{_MEANT[said]}`" if said in _MEANT else None
+    fix = f"write `{_MEANT[said]}`" if _MEANT.get(said) else None
     return refused(text, place + 1, f"`{said}` means nothing here", fix)

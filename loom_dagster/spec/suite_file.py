@@ -21,7 +21,7 @@ from loom_dagster.spec.suites import Suite
 __all__ = ["SECTIONS", "SuiteFile", "read_suite", "suite_paths", "written_pipeline"]
 
 SECTIONS = ("unit_tests", "distributional_tests", "integration_tests")
-_PIPELINE_LINE = re.compile(r"^pipeline:[ \t]*([\"']?)(.+?)\1[ \t]*(?:#.*)?$", re.MULTILINE)
+_PIPELINE_LINE = re.compile(r"^pipeline[ \t]*:[ \t]*([\"']?)(.+?)\1[ \t]*(?:#.*)?$", re.MULTILINE)
 _ENDINGS = ("_test.yaml", "_test.yml")
 
 
@@ -51,7 +51,7 @@ def suite_paths(root: Path) -> list[Path]:
 def written_pipeline(path: Path) -> str | None:
     """The pipeline that a test file says it is for, also one with problems; None when it says none."""
     try:
-        match = _PIPELINE_LINE.search(path.read_text(encoding="utf-8", errors="replace"))
+        match = _PIPELINE_LINE.search(path.read_text(encoding="utf-8-sig", errors="replace"))
     except OSError:
         return None
     return match[2] if match else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from loom_dagster.errors import Misconfigured
 from loom_dagster.prompt_tests.items import Result, RunResult, SampleResult
 from loom_dagster.prompt_tests.running import CaseResult
 from loom_dagster.prompt_tests.words import lines_of, reasons_of
+from loom_dagster.spec.suite_file import written_pipeline
 from tests.journeys.project import Project
 from tests.servers.llm import LLMServer
 
@@ -256,6 +258,24 @@ def test_nothing_to_replay_is_said_at_once(ready: Project) -> None:
         tried(ready, replay=True)
     with pytest.raises(Misconfigured, match="--replay asks nobody"):
         BenchOptions(replay=True, fresh=True)
+
+
+@pytest.mark.parametrize("budget", [math.inf, math.nan, -1.0])
+def test_a_budget_that_is_no_amount_is_refused(budget: float) -> None:
+    with pytest.raises(Misconfigured, match="USD is none"):
+        BenchOptions(budget=budget)
+
+
+def test_a_row_of_cases_that_cannot_be_read_says_why(ready: Project) -> None:
+    ready.write("data/cases.csv", "input.text,expected.sentiment\ngood,positive,3\n")
+    suite = "pipeline: classify\nunit_tests:\n- {name: rows, cases: data/cases.csv, input: {id: 1}}\n"
+    assert "row 1 of `data/cases.csv` cannot be read: " in refused(ready, suite)
+
+
+def test_a_byte_order_mark_hides_no_suite(ready: Project) -> None:
+    ready.write("tests/classify_test.yaml", "\ufeff" + SUITE)
+    assert written_pipeline(ready.root / "tests/classify_test.yaml") == "classify"
+    assert tried(ready).passed
 
 
 def test_no_more_is_spent_than_the_suite_may(ready: Project, server: LLMServer) -> None:

@@ -173,7 +173,7 @@ def test_other_evaluators_than_those_of_the_run_are_left_out_and_said(project: P
         ("--help", "is gone, or never was"),
         ("pipeline", "there is no pipeline `classify`"),
         ("yaml", r"later:pipelines/classify\.yaml"),
-        ("project", "cannot be read"),
+        ("project", "^baseline `HEAD`: the project cannot be read"),
         ("run", r"the files of run .* are gone"),
     ],
 )

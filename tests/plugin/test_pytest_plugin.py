@@ -139,6 +139,18 @@ def test_other_yaml_files_are_nobody_s_business(project: Project, run: Run) -> N
     assert outcomes(run()) == {"test_own": "PASSED"}
 
 
+def test_a_file_like_ours_outside_of_a_project_is_somebody_else_s(project: Project, run: Run) -> None:
+    (project.root / "pyproject.toml").write_text("[project]\nname = 'other'\n")
+    project.write("tests/test_own.py", "def test_own(): pass\n")
+    assert outcomes(run()) == {"test_own": "PASSED"}
+
+
+def test_a_byte_order_mark_hides_no_suite(project: Project, run: Run) -> None:
+    project.write("tests/classify_test.yaml", f"\ufeff{SUITE}")
+    assert len(outcomes(run("--collect-only", "-q"))) == 0
+    assert "case_0" in run("--collect-only", "-q").stdout
+
+
 def test_nothing_heavy_comes_along_for_those_who_have_no_prompt_tests() -> None:
     code = (
         "import pytest, sys; before = set(sys.modules); import loom_dagster.pytest_plugin;"

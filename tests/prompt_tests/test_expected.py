@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+import math
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ FIELDS = {
     "count": FieldSpec(type="integer", nullable=True),
     "urgent": FieldSpec(type="boolean"),
     "due": FieldSpec(type="date"),
+    "at": FieldSpec(type="timestamp"),
     "tags": FieldSpec(type="array"),
     "min_price": FieldSpec(type="float"),
     "address": FieldSpec.model_validate({"type": "object", "fields": {"city": "string", "zip": "string"}}),
@@ -27,6 +29,7 @@ OUTPUT = {
     "count": None,
     "urgent": True,
     "due": date(2026, 1, 2),
+    "at": datetime(2026, 1, 2, 10, tzinfo=UTC),
     "tags": ["a", "b"],
     "min_price": 2.0,
     "address": {"city": "Ulm", "zip": "01067"},
@@ -42,6 +45,9 @@ def failures(expected: dict[str, Any]) -> list[str]:
     "expected",
     [
         {"sentiment": "positive", "urgent": Plain("true"), "due": Plain("2026-01-02")},
+        {"at": Plain("2026-01-02T10:00:00Z")},
+        {"at": "2026-01-02 11:00:00+01:00"},
+        {"at": {"any_of": ["2026-01-02T10:00"]}},
         {"confidence": 0.1 + 0.2},
         {"min_confidence": Plain("0.3"), "max_confidence": 0.3},
         {"min_price": Plain("2")},
@@ -89,6 +95,9 @@ def test_an_output_that_is_not(expected: dict[str, Any], words: str) -> None:
         ({"min_sentiment": 1}, "bounds `sentiment`, which is a text"),
         ({"sentiment": "positve"}, "did you mean `positive`?"),
         ({"confidence": "high"}, "is a number, and `high` is none"),
+        ({"count": 10**400}, "a number that no output can have"),
+        ({"min_confidence": math.nan}, "a number that no output can have"),
+        ({"at": "yesterday"}, "`yesterday` is not a timestamp"),
         ({"urgent": "very"}, "is true or false"),
         ({"sentiment": {"regex": "("}}, "is not a regular expression"),
         ({"sentiment": {"startswith": "p"}}, "write a value, or {regex"),

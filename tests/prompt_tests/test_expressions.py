@@ -172,6 +172,11 @@ def test_what_cannot_be_worked_out_neither_holds_nor_crashes(text: str) -> None:
         holds(text)
 
 
+def test_a_number_of_the_input_may_be_of_any_size() -> None:
+    with pytest.raises(Unknown, match="too large"):
+        parse("output.confidence > 5", SCOPE).holds(lambda _: 10**400)
+
+
 def test_the_names_in_it_are_shown_with_what_they_are() -> None:
     expression = parse("evaluation_score > 0.9 or scores['my check'] > 0.9 or cost < 1", SCOPE)
     assert expression.actual(lookup) == {"evaluation_score": 0.82, "scores['my check']": 0.5}

@@ -104,6 +104,7 @@ def test_a_judgement_is_replayed_with_its_answers_only(recording: Recording) -> 
         '{"score": true}',
         '{"key": 3}',
         "\x00",
+        "[" * 100_000,
         '{"score": 1e999, "key": "00"}',
     ],
 )
@@ -113,7 +114,32 @@ def test_a_broken_line_is_named(recording: Recording, line: str) -> None:
     with recording.path.open("a") as file:
         file.write(f"\n{line}\n")
     with pytest.raises(Misconfigured, match=r"tests/recordings/x.jsonl:3: the recording is broken"):
-        reloaded(recording)
+        reloaded(recording, replays=True)
+
+
+def test_a_merge_conflict_is_named_and_the_next_recording_mends_it(recording: Recording) -> None:
+    for n in (1, 2):
+        recording.keep(recorded(n))
+    recording.write(whole=True)
+    ours, theirs = recording.path.read_text().splitlines()
+    said = f"\ufeff<<<<<<< HEAD\n{ours}\n=======\n{theirs}\n>>>>>>> other\n"
+    recording.path.write_text(said, encoding="utf-8")
+    with pytest.raises(Misconfigured, match="a merge conflict is not resolved") as told:
+        reloaded(recording, replays=True)
+    assert told.value.where == "tests/recordings/x.jsonl:1"
+    again = reloaded(recording)
+    again.keep(recorded(3))
+    again.write(whole=False)
+    assert len(reloaded(recording, replays=True).entries) == 3
+
+
+def test_two_who_record_parts_at_once_keep_both(recording: Recording) -> None:
+    other = reloaded(recording)
+    recording.keep(recorded(1))
+    other.keep(recorded(2))
+    recording.write(whole=False)
+    other.write(whole=False)
+    assert len(reloaded(recording).entries) == 2
 
 
 def test_a_recording_stands_beside_its_suite() -> None:
