@@ -125,6 +125,8 @@ class Bench:
         sample = await asyncio.to_thread(self._samples.of, test)
         if self._asker is None:
             raise Misconfigured("the suite is closed")
+        if not sample.drawn.rows:
+            return SampleResult(item=item, not_asked=f"there are no records in {sample.place}")
         try:
             sampled = await run_distributional(
                 test, sample.drawn, self._asker, names=self._names, truth=sample.truth, reference=sample.reference

@@ -31,8 +31,9 @@ _BATCH = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What a distributional test is run with."""
+    """What a distributional test is run with, from ``place``."""
 
+    place: str
     drawn: Drawn
     truth: Mapping[str, float]
     reference: Reference | None
@@ -73,7 +74,9 @@ class Samples:
             source = self._source(test)
             drawn = draw(_rows(source), test.sample_size, test.seed)
         truthful = test.type == "hallucination_rate"
+        partition = self._own.partition if test.source is None and self._own is not None else ""
         return Sample(
+            place=f"partition {partition}, the newest, of `{source.uri}`" if partition else f"`{source.uri}`",
             drawn=drawn,
             truth=truth_of(test, self._ready.spec.evaluate.evaluators) if truthful else {},
             reference=reference_of(test, self._fields, source.schema.names),

@@ -367,6 +367,15 @@ distributional_tests:
     assert "there is no `output.mood`" in said
 
 
+def test_a_source_without_records_fails_its_test_and_no_other(ready: Project) -> None:
+    ready.write("data/none.csv", "id,text\n")
+    sample = "  - {name: none, type: statistical, source: data/none.csv, assertions: [mean(cost) < 1]}\n"
+    ready.write("tests/classify_test.yaml", f"{SUITE}distributional_tests:\n{sample}")
+    ran = tried(ready)
+    assert [result.passed for _, result in ran.results] == [True, True, False]
+    assert reasons_of(ran.results[2][1]) == ["there are no records in `data/none.csv`"]
+
+
 def test_a_test_of_a_source_that_is_gone_says_so(ready: Project) -> None:
     (ready.root / "data/reviews.parquet").unlink()
     ready.write("tests/classify_test.yaml", INTEGRATION)
