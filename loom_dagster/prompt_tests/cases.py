@@ -73,12 +73,23 @@ def cases_of(file: SuiteFile, names: Names, inputs: Inputs, read: ReadRows) -> l
             whole = Problem(what=what, where=error.where or reader.where("cases"), fix=error.fix)
             reader.problems.extend(error.problems or (whole,))
         problems.extend(reader.problems)
+    problems.extend(_twice(cases))
     if problems:
         raise Misconfigured(
             f"{file.file} cannot be run: {len(problems)} problem{'s' if len(problems) > 1 else ''}",
             problems=tuple(problems),
         )
     return cases
+
+
+def _twice(cases: Sequence[Case]) -> Iterator[Problem]:
+    """A row of a file can be called as another case is."""
+    seen = dict[str, Case]()
+    for case in cases:
+        first = seen.setdefault(case.name, case)
+        if first is not case:
+            what = f"case `{case.name}` is called as the one at {first.where} is"
+            yield Problem(what=what, where=case.where, fix="give each test a name of its own")
 
 
 def assertions(

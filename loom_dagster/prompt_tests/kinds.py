@@ -36,6 +36,14 @@ _WORDS: Mapping[Sort, str] = {
 }
 
 
+_COUNTED = "`fraction({} == ...) > 0.8`"
+_TOGETHER: Mapping[Sort, str] = {
+    "number": "`mean({0})`, `fraction({0} > 0.8)`",
+    "boolean": "`fraction({}) > 0.8`",
+}
+"""How something of one record becomes something of many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What a value is. ``choices``: the only ones it can be."""
@@ -142,7 +150,7 @@ class _Checker:
         if node.path in scope.absent:
             raise self._wrong(node.at, f"there is no `{said}`: {scope.absent[node.path]}")
         if node.path in scope.of_record:
-            fix = f"take it together: `mean({said})`, `fraction({said} > 0.8)`"
+            fix = f"take it together: {_TOGETHER.get(scope.of_record[node.path].sort, _COUNTED).format(said)}"
             raise self._wrong(node.at, f"`{said}` is of one record, and this is of many", fix)
         if scope.function(node.path[0]) is not None:
             raise self._wrong(node.at, f"`{said}` is a function", f"write `{said}(...)`")

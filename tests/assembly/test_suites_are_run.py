@@ -208,6 +208,11 @@ def test_a_case_file_is_checked_whole(ready: Project) -> None:
         "cases: data/cases.csv", "assertions: [passed], cases: {file: data/cases.csv, id: id}"
     )
     assert "row 2 of `data/cases.csv` is called `a`, as row 1 is" in refused(ready, duplicate)
+    ready.write("data/cases.csv", "input.id,input.text,expected.sentiment\n1,good,positive\n")
+    one = "- {name: 'rows[1]', input: {id: 1, text: good}, assertions: [passed]}\n"
+    assert "case `rows[1]` is called as the one at tests/classify_test.yaml:3 is" in refused(
+        ready, suite.replace("- {", f"{one}- {{")
+    )
 
 
 def test_a_recorded_suite_runs_without_a_key_a_server_or_the_source(

@@ -148,6 +148,8 @@ def test_what_is_wrong_is_said_with_its_column(text: str, column: int, words: st
         ("mean(mean(evaluation_score)) < 1", "there is no function `mean` here"),
         ("fraction(output.confidence) > 0.5", "takes true or false"),
         ("meen(evaluation_score) > 0.5", "did you mean `mean`?"),
+        ("passed", "`fraction(passed) > 0.8`"),
+        ("output.sentiment == 'positive'", "`fraction(output.sentiment == ...) > 0.8`"),
         ("mean(output.reasoning) > 0.5", "takes a number, and this is a text"),
     ],
 )
