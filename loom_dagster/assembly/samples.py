@@ -118,7 +118,7 @@ class Samples:
             return self._own
         spec = self._ready.spec
         if is_stream(spec.extract.source):
-            fix = "name a file of messages in the test's `source`"
+            fix = "a distributional test can name a file of messages as its `source`"
             raise Misconfigured(f"`{spec.name}` reads a stream, of which no sample can be drawn", fix=fix)
         try:
             ready = self._loom.prepared(
