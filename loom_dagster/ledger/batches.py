@@ -147,7 +147,7 @@ class Batches:
         *,
         note: str | None = None,
     ) -> bool:
-        """It has come to its end: collected, refused or lost. What it cost, ``entries``, goes to the books of its run
+        """It has come to its end: collected, refused, dropped or lost. What it cost, ``entries``, goes to the books of its run
         in the transaction that gives back what was reserved. None: of a batch that is lost all of it may have been
         paid, of another one nothing was. False when it was settled before; nothing is counted then."""
 
