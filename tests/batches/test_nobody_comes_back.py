@@ -54,7 +54,9 @@ def test_a_pipeline_that_was_deleted_leaves_no_reservation_and_no_questions(proj
     server.finish()
     (project.root / "pipelines" / "classify.yaml").unlink()
     base = {"model": "openai/any", "api_base": server.base_url, "price": PRICE}
-    project.pipeline("other", transform={**base, "prompt": "prompts/classify.txt", "cache": {"enabled": False}})
+    project.pipeline(
+        "other", transform={**base, "prompt": "prompts/classify.txt", "cache": {"enabled": False}}
+    )
     project.ask("other")
     assert states(project) == ["collected"] and project.books().reserved == 0
     assert project.books().spent == pytest.approx(server.stats()["cost"], abs=1e-9)
