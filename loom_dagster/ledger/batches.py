@@ -197,6 +197,11 @@ class Batches:
         """Those that are not settled."""
         return self.rows(pipeline=pipeline, states=OPEN_BATCHES)
 
+    def needed(self) -> set[str]:
+        """The ids of those whose questions are needed yet: that are gathered, or not settled."""
+        query = select(batches.c.batch_id).where(batches.c.settled_at.is_(None))
+        return self._database.read(lambda c: set(c.scalars(query)))
+
     def get(self, beginning: str) -> list[BatchRow]:
         """Those whose id, or the provider's id of them, begins so."""
         query = select(batches).where(

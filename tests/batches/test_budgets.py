@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from loom_dagster.assembly import Loom
+from loom_dagster.batches import Order
 from tests.batches.conftest import PRICE
 
 pytestmark = pytest.mark.service
@@ -90,3 +92,20 @@ def test_what_is_out_is_shown_by_cost_and_the_next_run_is_not_reckoned_twice(pro
     assert {budget["name"]: budget["used"] for budget in found["budgets"]} == {"run": 0, "day": 0}
     assert found["estimate"]["cost"] > 0
     assert any(note.startswith("10 of the questions are in batches already") for note in found["notes"])
+
+
+def test_a_run_that_breaks_while_it_gathers_gives_back_what_it_reserved(project, server, monkeypatch):
+    project.texts(20)
+    project.batch_pipeline()
+    held = []
+
+    def breaks(order):
+        held.append(project.books().reserved)
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Order, "seal", breaks)
+    with pytest.raises(RuntimeError, match="broken"):
+        Loom.open(project.root).run("classify")
+    assert held[0] > 0
+    assert project.books().reserved == 0 and server.stats()["batches"] == 0
+    assert list((project.root / ".loom" / "batches").glob("*.jsonl")) == []
