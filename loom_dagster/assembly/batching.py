@@ -89,15 +89,14 @@ class Batching:
             listen(Note(pipeline=name, text=text))
 
         try:
-            self._attend(rows, materials.store, note, over=over)
+            self._attend(rows, materials.store, note, lambda row: row.run_id != over and self._wanted(row))
         except LoomError as error:
             if goes_on and not isinstance(error, Transient):
                 raise
             note(error.sentence())
         try:
-            self._attend(
-                [row for row in found if row not in rows and self._strays(row)], materials.store, note
-            )
+            strays = [row for row in found if row not in rows and self._strays(row)]
+            self._attend(strays, materials.store, note, lambda row: False)
         except LoomError as error:
             note(error.sentence())
         if run is None or not goes_on:
@@ -116,6 +115,13 @@ class Batching:
         """Look at ``batches`` until each of them is settled. False when it was stopped, took longer than ``timeout``
         seconds, or somebody has cancelled one: then nothing is asked again by itself. Raises Misconfigured when
         somebody has to change something first."""
+        said: set[str] = set()
+
+        def once(text: str) -> None:
+            if text not in said:
+                said.add(text)
+                say(text)
+
         clock, asked, longest = self._home.clock, threading.Event(), self._home.settings.batch_poll
         stop.when_requested(asked.set)
         until = None if timeout is None else clock.monotonic() + timeout
@@ -127,7 +133,7 @@ class Batching:
                 if not rows:
                     return self._nobody_cancelled(batches, say)
                 try:
-                    self._attend(rows, store, say)
+                    self._attend(rows, store, once, self._wanted)
                 except Transient as error:
                     say(f"{error.sentence()}; it is tried again")
                 rows = self._open(batches)
@@ -156,19 +162,33 @@ class Batching:
 
     def cancel(self, beginning: str, who: str) -> BatchRow:
         """Ask the provider to end a batch. Raises Misconfigured for one that is not there, or not open."""
+        row = self._named(beginning)
+        if row.state != "submitted":
+            raise Misconfigured(f"batch {row.batch_id} is {row.state}: there is nothing to cancel")
+        return self._done(row, lambda clerk: clerk.cancel(row, who))
+
+    def forget(self, beginning: str, who: str) -> BatchRow:
+        """Wait no longer for a batch whose questions are gone with their folder: it counts at the most it can have
+        cost. Raises Misconfigured for one that is not there, not open, or can be read."""
+        row = self._named(beginning)
+        if row.settled_at is not None:
+            raise Misconfigured(f"batch {row.batch_id} is {row.state}: nobody waits for it")
+        return self._done(row, lambda clerk: clerk.forget(row, who))
+
+    def _named(self, beginning: str) -> BatchRow:
         found = self._home.ledger.batches.get(beginning)
         if len(found) != 1:
             what = "there is no batch" if not found else f"{len(found)} batches begin with"
             raise Misconfigured(f"{what} `{beginning}`", fix="loom batches list")
-        [row] = found
-        if row.state != "submitted":
-            raise Misconfigured(f"batch {row.batch_id} is {row.state}: there is nothing to cancel")
+        return found[0]
+
+    def _done(self, row: BatchRow, step: Callable[[Clerk], Any]) -> BatchRow:
         store = self._home.answers()
         try:
-            self._with_clerk(store, lambda clerk: clerk.cancel(row, who))
+            self._with_clerk(store, step)
         finally:
             store.close()
-        return self._home.ledger.batches.get(row.batch_id)[0]
+        return self._named(row.batch_id)
 
     def due(self, name: str) -> tuple[Sequence[Ready], str]:
         """For a sensor: the runs of a pipeline that can go on, and in words what the others wait for. Looks at the
@@ -212,14 +232,10 @@ class Batching:
         rows: Sequence[BatchRow],
         store: AnswerStore,
         note: Callable[[str], None],
-        *,
-        over: str | None = None,
+        wanted: Callable[[BatchRow], bool],
     ) -> None:
-        """``over``: a run that is about to be superseded."""
-        wanted = [row.run_id != over and self._wanted(row) for row in rows]
-        steps = [_attend(row, wanted=needed) for row, needed in zip(rows, wanted, strict=True)]
-        if steps:
-            self._with_clerk(store, *steps, note=note)
+        if rows:
+            self._with_clerk(store, *[_attend(row, wanted=wanted(row)) for row in rows], note=note)
 
     def _wanted(self, row: BatchRow) -> bool:
         """Whether there is a run that waits for it; what nobody waits for is not sent any more."""

@@ -77,8 +77,13 @@ class Clerk:
     async def look(self, row: BatchRow, *, wanted: bool = True) -> BatchSeen | None:
         """The same, without the answers of one that has ended. None for one that is not there (any more)."""
         asked = self._spool.asked(row.batch_id)
-        if asked is None:
-            return None  # it was gathered elsewhere, and is looked after from there
+        if asked is None:  # it was gathered elsewhere, and is looked after from there
+            if wanted:
+                self._note(
+                    f"batch {row.batch_id} was sent from another .loom folder, and only there its answers can be read; "
+                    f"if that is gone: loom batches forget {row.batch_id}"
+                )
+            return None
         if row.state == "submitting":
             await self.submit(row, wanted=wanted)
             return None
@@ -132,6 +137,15 @@ class Clerk:
         self._book.cancelled(row.batch_id, who)
         api = self._api(asked)
         await self._tried(lambda: api.cancel(str(row.provider_id)))
+
+    async def forget(self, row: BatchRow, who: str) -> None:
+        """Count a batch whose questions are gone at the most it can have cost. Raises Misconfigured for another."""
+        if self._spool.asked(row.batch_id) is not None:
+            raise Misconfigured(
+                f"batch {row.batch_id} can be read from here",
+                fix=f"loom run {row.pipeline}, or loom batches cancel {row.batch_id}",
+            )
+        self._book.settle(row.batch_id, "lost", note=f"written off by {who}")
 
     async def _made(self, api: BatchApi, row: BatchRow) -> BatchSeen:
         path, tag = self._spool.file(row.batch_id), row.batch_id

@@ -3,6 +3,8 @@ for once; what was not sent is not sent any more."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from contextlib import closing
 
 import pytest
@@ -75,3 +77,23 @@ def test_a_provider_that_refuses_the_key_stops_no_other_pipeline(project, server
     project.pipeline("other", transform={**base, "prompt": "prompts/classify.txt"})
     assert project.ask("other").status == "succeeded"
     assert states(project) == ["submitted"] and project.books().reserved > 0
+
+
+def test_a_batch_whose_folder_is_gone_is_said_and_can_be_written_off(project, server, passed):
+    texts = project.texts(3)
+    project.batch_pipeline()
+    [batch] = project.ask().batches
+    run = project.loom("batches", "forget", batch.batch)
+    assert run.code == 2 and "can be read from here" in " ".join((run.out + run.err).split())
+    shutil.rmtree(project.root / ".loom" / "batches")
+    heard = []
+    waiting = Loom.open(project.root).run("classify", listen=heard.append)
+    assert waiting.waits
+    assert any(f"loom batches forget {batch.batch}" in getattr(event, "text", "") for event in heard)
+    gone = json.loads(project.loom("batches", "forget", batch.batch[:6], "--json").out)["batch"]
+    assert gone["state"] == "lost" and gone["note"].startswith("written off by")
+    books = project.books()
+    assert books.reserved == 0 and books.unconfirmed == pytest.approx(batch.reserved)
+    assert project.ask().waits and server.stats()["create"] == 2
+    server.finish()
+    assert passed(project.ask()) == list(texts)
