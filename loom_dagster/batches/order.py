@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from loom_dagster.batches.failed import error_of
 from loom_dagster.clock import Clock
-from loom_dagster.errors import LoomError, Misconfigured, OverBudget, Waits
+from loom_dagster.errors import LoomError, OverBudget, Permanent, Waits
 from loom_dagster.gateway.batch_api import BatchLimits, line_of
 from loom_dagster.gateway.batching import asked_of
 from loom_dagster.gateway.lane import BatchRequest
@@ -100,10 +100,11 @@ class Order:
             raise error_of(found.error, tries=found.tries)
 
     async def add(self, key: bytes, question: Question, request: BatchRequest, worst: float) -> None:
-        """Gather one more. Raises OverBudget, else Waits."""
+        """Gather one more. Raises OverBudget, Permanent for one that no batch can hold, else Waits."""
         line = line_of(self._provider, key, request.body)
         if len(line) >= self._most.size:
-            raise Misconfigured(f"one question takes {len(line):,} bytes, more than a batch may have")
+            what = f"the question takes {len(line):,} bytes, and a batch has {self._most.size:,} at most"
+            raise Permanent(what, kind="too_large")
         async with self._lock:
             if key in self._gathered:
                 raise _waits()
