@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from loom_dagster.assembly.desk import spool_folder
-from loom_dagster.assembly.waiting_runs import batches_of, progress, still_waits
+from loom_dagster.assembly.waiting_runs import batches_of, oldest_first, progress, still_waits
 from loom_dagster.batches import Clerk
 from loom_dagster.errors import LoomError, Misconfigured, Transient
 from loom_dagster.events import Listener, Note
@@ -74,7 +74,7 @@ class Batching:
             return None
         run = self._home.ledger.open_run(name, partition)
         named = batches_of(run)
-        found = book.open()
+        found = oldest_first(book.open())
         if not found:
             return None
         rows = [
@@ -151,7 +151,7 @@ class Batching:
         return False
 
     def _open(self, batches: Collection[str]) -> list[BatchRow]:
-        return [row for row in self._home.ledger.batches.open() if row.batch_id in batches]
+        return [row for row in oldest_first(self._home.ledger.batches.open()) if row.batch_id in batches]
 
     def _nobody_cancelled(self, batches: Collection[str], say: Callable[[str], None]) -> bool:
         for row in (row for batch in batches for row in self._home.ledger.batches.get(batch)):
@@ -202,7 +202,9 @@ class Batching:
         asked = {
             batch for run in runs for batch in batches_of(run)
         }  # another pipeline may have sent some of them
-        looked_at = [row for row in book.open() if row.pipeline == name or row.batch_id in asked]
+        looked_at = [
+            row for row in oldest_first(book.open()) if row.pipeline == name or row.batch_id in asked
+        ]
         if waiting := [row for row in looked_at if row.state != "ended"]:
             store = self._home.answers()
             try:

@@ -12,7 +12,7 @@ from loom_dagster.pipeline import Counts, Outcome, Verdict
 if TYPE_CHECKING:
     from loom_dagster.assembly.prepared import Prepared
 
-__all__ = ["batches_of", "progress", "still_waits"]
+__all__ = ["batches_of", "oldest_first", "progress", "still_waits"]
 
 
 def batches_of(run: RunRow | None) -> list[str]:
@@ -20,6 +20,11 @@ def batches_of(run: RunRow | None) -> list[str]:
     if run is None or run.outcome is None:
         return []
     return [str(each["batch"]) for each in run.outcome.get("batches", ())]
+
+
+def oldest_first(rows: Sequence[BatchRow]) -> list[BatchRow]:
+    """As they were sent: where a batch has no name at the provider, the first that is missed is the one that is there."""
+    return sorted(rows, key=lambda row: row.created_at)
 
 
 def progress(rows: Sequence[BatchRow]) -> str:
