@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from loom_dagster.assembly.desk import spool_folder
-from loom_dagster.batches import Clerk, Waiting
+from loom_dagster.assembly.waiting_runs import batches_of, oldest_first, progress, still_waits
+from loom_dagster.batches import Clerk
 from loom_dagster.errors import LoomError, Misconfigured, Transient
 from loom_dagster.events import Listener, Note
 from loom_dagster.gateway import AnswerStore, PriceBook
-from loom_dagster.ledger import AnswerLog, BatchRow, Ledger, RunRow, Spool
-from loom_dagster.pipeline import Counts, Outcome, Stop, Verdict
+from loom_dagster.ledger import AnswerLog, BatchRow, Ledger, Spool
+from loom_dagster.pipeline import Outcome, Stop
 
 if TYPE_CHECKING:
     from loom_dagster.assembly.plan import Materials
@@ -27,7 +29,7 @@ __all__ = ["Batching", "Ready"]
 
 _FIRST_LOOK = 5.0  # seconds; then longer each time
 _GROWS = 1.5
-_LOOKED_AT = 500  # batches, newest first
+_A_DAY = timedelta(hours=25)  # no batch takes longer, by what providers say
 
 
 class Home(Protocol):
@@ -42,6 +44,8 @@ class Home(Protocol):
     def ledger(self) -> Ledger: ...
 
     def answers(self) -> AnswerLog: ...
+
+    def names(self) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,8 @@ class Batching:
 
     def before(self, ready: Prepared, materials: Materials, *, listen: Listener) -> Outcome | None:
         """What there is to do before a run may go on: batches of its slot are sent, looked at, collected. Gives the
-        outcome of a run that has to wait on; None when there is nothing (more) to wait for.
+        outcome of a run that has to wait on; None when there is nothing (more) to wait for. Batches that nobody comes
+        back for are brought home by the way.
 
         Raises what keeps a batch of it from being sent or read.
         """
@@ -68,29 +73,36 @@ class Batching:
         if ready.options.trial or ready.errors:
             return None
         run = self._home.ledger.open_run(name, partition)
-        named = _batches_of(run)
+        named = batches_of(run)
+        found = oldest_first(book.open())
+        if not found:
+            return None
         rows = [
             row
-            for row in book.open()
+            for row in found
             if (row.pipeline == name and row.partition == partition) or row.batch_id in named
         ]
-        if not rows:
-            return None
+        goes_on = run is not None and run.fingerprint == ready.fingerprint() and not ready.options.fresh
+        over = run.run_id if run is not None and not goes_on else None
 
         def note(text: str) -> None:
             listen(Note(pipeline=name, text=text))
 
-        goes_on = run is not None and run.fingerprint == ready.fingerprint() and not ready.options.fresh
         try:
-            self._attend(rows, materials.store, note)
+            self._attend(rows, materials.store, note, lambda row: row.run_id != over and self._wanted(row))
         except LoomError as error:
             if goes_on and not isinstance(error, Transient):
                 raise
             note(error.sentence())
+        try:
+            strays = [row for row in found if row not in rows and self._strays(row)]
+            self._attend(strays, materials.store, note, lambda row: False)
+        except LoomError as error:
+            note(error.sentence())
         if run is None or not goes_on:
             return None  # what was asked before is brought home by the way
         left = [row for row in book.open() if row.run_id == run.run_id or row.batch_id in named]
-        return _outcome(run, ready, left) if left else None
+        return still_waits(run, ready, left) if left else None
 
     def wait(
         self,
@@ -103,6 +115,13 @@ class Batching:
         """Look at ``batches`` until each of them is settled. False when it was stopped, took longer than ``timeout``
         seconds, or somebody has cancelled one: then nothing is asked again by itself. Raises Misconfigured when
         somebody has to change something first."""
+        said: set[str] = set()
+
+        def once(text: str) -> None:
+            if text not in said:
+                said.add(text)
+                say(text)
+
         clock, asked, longest = self._home.clock, threading.Event(), self._home.settings.batch_poll
         stop.when_requested(asked.set)
         until = None if timeout is None else clock.monotonic() + timeout
@@ -114,13 +133,13 @@ class Batching:
                 if not rows:
                     return self._nobody_cancelled(batches, say)
                 try:
-                    self._attend(rows, store, say)
+                    self._attend(rows, store, once, self._wanted)
                 except Transient as error:
                     say(f"{error.sentence()}; it is tried again")
                 rows = self._open(batches)
                 if not rows:
                     return self._nobody_cancelled(batches, say)
-                if (words := _progress(rows)) != told:
+                if (words := progress(rows)) != told:
                     told = words
                     say(words)
                 left = pause if until is None else min(pause, until - clock.monotonic())
@@ -132,7 +151,7 @@ class Batching:
         return False
 
     def _open(self, batches: Collection[str]) -> list[BatchRow]:
-        return [row for row in self._home.ledger.batches.open() if row.batch_id in batches]
+        return [row for row in oldest_first(self._home.ledger.batches.open()) if row.batch_id in batches]
 
     def _nobody_cancelled(self, batches: Collection[str], say: Callable[[str], None]) -> bool:
         for row in (row for batch in batches for row in self._home.ledger.batches.get(batch)):
@@ -143,52 +162,93 @@ class Batching:
 
     def cancel(self, beginning: str, who: str) -> BatchRow:
         """Ask the provider to end a batch. Raises Misconfigured for one that is not there, or not open."""
+        row = self._named(beginning)
+        if row.state != "submitted":
+            raise Misconfigured(f"batch {row.batch_id} is {row.state}: there is nothing to cancel")
+        return self._done(row, lambda clerk: clerk.cancel(row, who))
+
+    def forget(self, beginning: str, who: str) -> BatchRow:
+        """Wait no longer for a batch whose questions are gone with their folder: it counts at the most it can have
+        cost. Raises Misconfigured for one that is not there, not open, or can be read."""
+        row = self._named(beginning)
+        if row.settled_at is not None:
+            raise Misconfigured(f"batch {row.batch_id} is {row.state}: nobody waits for it")
+        return self._done(row, lambda clerk: clerk.forget(row, who))
+
+    def _named(self, beginning: str) -> BatchRow:
         found = self._home.ledger.batches.get(beginning)
         if len(found) != 1:
             what = "there is no batch" if not found else f"{len(found)} batches begin with"
             raise Misconfigured(f"{what} `{beginning}`", fix="loom batches list")
-        [row] = found
-        if row.state != "submitted":
-            raise Misconfigured(f"batch {row.batch_id} is {row.state}: there is nothing to cancel")
+        return found[0]
+
+    def _done(self, row: BatchRow, step: Callable[[Clerk], Any]) -> BatchRow:
         store = self._home.answers()
         try:
-            self._with_clerk(store, lambda clerk: clerk.cancel(row, who))
+            self._with_clerk(store, step)
         finally:
             store.close()
-        return self._home.ledger.batches.get(row.batch_id)[0]
+        return self._named(row.batch_id)
 
     def due(self, name: str) -> tuple[Sequence[Ready], str]:
         """For a sensor: the runs of a pipeline that can go on, and in words what the others wait for. Looks at the
         batches, and leaves their answers to the run. Raises like ``before``."""
-        book = self._home.ledger.batches
-        waiting = [row for row in book.open(name) if row.state != "ended"]
-        if waiting:
+        ledger = self._home.ledger
+        book, slots = (
+            ledger.batches,
+            sorted(r.partition for r in ledger.retention.open_runs() if r.pipeline == name),
+        )
+        runs = [run for slot in slots if (run := ledger.open_run(name, slot)) is not None]
+        asked = {
+            batch for run in runs for batch in batches_of(run)
+        }  # another pipeline may have sent some of them
+        looked_at = [
+            row for row in oldest_first(book.open()) if row.pipeline == name or row.batch_id in asked
+        ]
+        if waiting := [row for row in looked_at if row.state != "ended"]:
             store = self._home.answers()
             try:
-                self._with_clerk(store, *[_look(row) for row in waiting])
+                self._with_clerk(store, *[_look(row, wanted=self._wanted(row)) for row in waiting])
             finally:
                 store.close()
         found: list[Ready] = []
         open_rows = {row.batch_id: row for row in book.open()}
         words: list[str] = []
-        for partition in sorted({row.partition for row in book.rows(pipeline=name, limit=_LOOKED_AT)}):
-            run = self._home.ledger.open_run(name, partition)
-            if run is None or self._home.ledger.takings.is_running(name, partition):
+        for run in runs:
+            if ledger.takings.is_running(name, run.partition):
                 continue
             own = {row.batch_id: row for row in book.rows(pipeline=name, run_id=run.run_id)}
-            named = _batches_of(run) or [batch for batch in own if batch in open_rows]
+            named = batches_of(run) or [batch for batch in own if batch in open_rows]
             left = [open_rows[batch] for batch in named if batch in open_rows]
             mine = [own[batch] for batch in named if batch in own]
             if any(row.state != "ended" for row in left):
-                words.append(_progress(left))
+                words.append(progress(left))
             elif any(row.cancelled_by or row.state == "refused" for row in mine):
                 words.append(f"a batch was cancelled or refused: loom run {name} asks again")
             elif named:
                 found.append(Ready(partition=run.partition, key=f"{run.run_id}-{run.resumes}"))
         return found, "; ".join(words) or "no run waits for a batch"
 
-    def _attend(self, rows: Sequence[BatchRow], store: AnswerStore, note: Callable[[str], None]) -> None:
-        self._with_clerk(store, *[_attend(row) for row in rows], note=note)
+    def _attend(
+        self,
+        rows: Sequence[BatchRow],
+        store: AnswerStore,
+        note: Callable[[str], None],
+        wanted: Callable[[BatchRow], bool],
+    ) -> None:
+        if rows:
+            self._with_clerk(store, *[_attend(row, wanted=wanted(row)) for row in rows], note=note)
+
+    def _wanted(self, row: BatchRow) -> bool:
+        """Whether there is a run that waits for it; what nobody waits for is not sent any more."""
+        run = self._home.ledger.open_run(row.pipeline, row.partition)
+        return run is not None and run.run_id == row.run_id and row.pipeline in self._home.names()
+
+    def _strays(self, row: BatchRow) -> bool:
+        """Whether nobody comes back for it: the pipeline has gone or has begun anew, or has long not been started."""
+        if not self._wanted(row):
+            return True
+        return row.state != "submitting" and self._home.clock.now() - row.created_at > _A_DAY
 
     def _with_clerk(
         self,
@@ -224,44 +284,9 @@ class Batching:
             spool.close()
 
 
-def _attend(row: BatchRow) -> Callable[[Clerk], Any]:
-    return lambda clerk: clerk.attend(row)
+def _attend(row: BatchRow, *, wanted: bool) -> Callable[[Clerk], Any]:
+    return lambda clerk: clerk.attend(row, wanted=wanted)
 
 
-def _look(row: BatchRow) -> Callable[[Clerk], Any]:
-    return lambda clerk: clerk.look(row)
-
-
-def _batches_of(run: RunRow | None) -> list[str]:
-    """What the last start of a run said it waits for."""
-    if run is None or run.outcome is None:
-        return []
-    return [str(each["batch"]) for each in run.outcome.get("batches", ())]
-
-
-def _progress(rows: Sequence[BatchRow]) -> str:
-    done, requests = sum(row.done + row.failed for row in rows), sum(row.requests for row in rows)
-    states = ", ".join(sorted({(row.provider_state or row.state).replace("_", " ") for row in rows}))
-    number = f"batch {rows[0].batch_id}" if len(rows) == 1 else f"{len(rows)} batches"
-    return f"{number}: {states}, {done:,} of {requests:,} questions done"
-
-
-def _outcome(run: RunRow, ready: Prepared, rows: Sequence[BatchRow]) -> Outcome:
-    """A run that waits, as its last start left it, and its batches as they are now."""
-    kept: Mapping[str, Any] = run.outcome or {}
-    known = kept.get("counts", {})
-    counts = Counts(**{name: int(known.get(name, 0)) for name in Counts.__dataclass_fields__})
-    return Outcome(
-        run_id=run.run_id,
-        pipeline=run.pipeline,
-        version=run.version,
-        partition=ready.partition,
-        status="deferred",
-        counts=counts,
-        verdict=Verdict(passed=False, reason="the answers come with a batch; the next start continues it"),
-        resumed=True,
-        reasons=kept.get("reasons", {}),
-        versions=kept.get("versions", {}),
-        batches=tuple(Waiting.of(row) for row in rows),
-        in_batches=counts.deferred,
-    )
+def _look(row: BatchRow, *, wanted: bool) -> Callable[[Clerk], Any]:
+    return lambda clerk: clerk.look(row, wanted=wanted)

@@ -189,7 +189,7 @@ class _Work:
     def scratch(self) -> Iterable[Part]:
         if self.old.pipelines:  # it is nobody's
             return
-        paths = left_behind(self._state, self.before)
+        paths = left_behind(self._state, self.before, self.home.ledger.batches.needed())
         part = Part(what="scratch", number=len(paths), size=bytes_in(paths))
         if self.do and paths:
             self._note("scratch", len(paths))

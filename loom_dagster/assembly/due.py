@@ -105,6 +105,8 @@ def _unfinished(last: RunRow | None, now: datetime) -> _Unfinished | None:
         if last.finished_at is not None and last.finished_at.date() == now.date():
             return _Unfinished("the budget is used up; what is deferred is tried tomorrow (UTC)", waits=True)
         return _Unfinished("records were deferred by the budget")
+    if last.status == "deferred" and (last.outcome or {}).get("waits"):
+        return _Unfinished("its answers come with a batch, and another sensor looks after that", waits=True)
     return _Unfinished(
         {"deferred": "records were deferred", "failed": "the last run failed"}.get(
             last.status, "the last run did not end"

@@ -97,7 +97,7 @@ def forecast(
         others=estimates[1:],
         budgets=_budgets(loom, first, run, estimates[0]),
         partitions=[key for key in partitions if key],
-        notes=_notes(first),
+        notes=[*_notes(first), *_ordered(loom, run)],
     )
 
 
@@ -262,6 +262,18 @@ def _notes(ready: Prepared) -> list[str]:
     if ready.spec.transform.fallbacks:
         notes.append("calls that a model of `fallbacks` takes over are estimated as those of the first one")
     return notes
+
+
+def _ordered(loom: Loom, run: RunRow | None) -> list[str]:
+    """What the run that would be continued has sent already."""
+    if run is None:
+        return []
+    number = sum(row.requests for row in loom.ledger.batches.open() if row.run_id == run.run_id)
+    if not number:
+        return []
+    return [
+        f"{number:,} of the questions are in batches already: they are in the estimate, and not asked again"
+    ]
 
 
 def _about(ready: Prepared) -> set[str]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,9 +26,11 @@ def scratch_in(state: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def left_behind(state: Path, before: datetime) -> list[Path]:
-    """What killed processes of this machine left, and older reports: of crashes, and of runs, which hold records."""
-    written = (*state.glob("crash-*.txt"), *state.glob("reports/*.html"))
+def left_behind(state: Path, before: datetime, batches: Collection[str]) -> list[Path]:
+    """What killed processes of this machine left, and older reports: of crashes, and of runs, which hold records; and
+    older questions that are of none of these ``batches``."""
+    questions = (path for path in state.glob("batches/*.jsonl") if path.stem not in batches)
+    written = (*state.glob("crash-*.txt"), *state.glob("reports/*.html"), *questions)
     old = (f for f in written if datetime.fromtimestamp(f.stat().st_mtime, UTC) < before)
     return [*_dead(state / "scratch"), *sorted(old)]
 

@@ -21,13 +21,14 @@ __all__ = ["Report", "spending"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """``rows`` by what was asked, and their ``total``. ``unpriced``: calls of unknown price, by model. ``in_flight``: USD
-    reserved for calls that are going on."""
+    reserved for calls that are going on; ``ordered``: for batches that are not settled."""
 
     by: Sequence[str]
     rows: Sequence[Spent]
     total: Spent
     unpriced: dict[str, int]
     in_flight: float
+    ordered: float
 
 
 def spending(
@@ -48,4 +49,5 @@ def spending(
         total=total,
         unpriced={row.by[0]: row.unpriced for row in spent_by(asked(["model"]), ["model"]) if row.unpriced},
         in_flight=books.in_flight(pipeline),
+        ordered=books.ordered(pipeline),
     )

@@ -7,6 +7,7 @@ submitted   the provider's id is in the ledger; it is looked at from time to tim
 ended       its answers can be read
 collected   they are in the answer store, and what they cost is in the books
 refused     the provider does not take it as a whole: nothing was paid
+dropped     it never came to be there, and its run does not go on: it is not sent, and nothing was paid
 lost        the provider knows of it no more: it counts at its worst case
 """
 

@@ -61,10 +61,11 @@ class Clerk:
         if self._session is not None:
             await self._session.close()
 
-    async def attend(self, row: BatchRow) -> None:
-        """One step of everything that there is to do for a batch. Raises Misconfigured when somebody has to change
-        something first, Transient when the provider cannot be asked now."""
-        seen = await self.look(row)
+    async def attend(self, row: BatchRow, *, wanted: bool = True) -> None:
+        """One step of everything that there is to do for a batch; one that is not ``wanted`` is not sent any more.
+        Raises Misconfigured when somebody has to change something first, Transient when the provider cannot be asked
+        now."""
+        seen = await self.look(row, wanted=wanted)
         asked = self._spool.asked(row.batch_id)
         if seen is None or not seen.ended or asked is None:
             return
@@ -73,13 +74,18 @@ class Clerk:
             lambda: collect(row, seen, api, asked, self._book, self._spool, self._store, self._prices)
         )
 
-    async def look(self, row: BatchRow) -> BatchSeen | None:
+    async def look(self, row: BatchRow, *, wanted: bool = True) -> BatchSeen | None:
         """The same, without the answers of one that has ended. None for one that is not there (any more)."""
         asked = self._spool.asked(row.batch_id)
-        if asked is None:
-            return None  # it was gathered elsewhere, and is looked after from there
+        if asked is None:  # it was gathered elsewhere, and is looked after from there
+            if wanted:
+                self._note(
+                    f"batch {row.batch_id} was sent from another .loom folder, and only there its answers can be read; "
+                    f"if that is gone: loom batches forget {row.batch_id}"
+                )
+            return None
         if row.state == "submitting":
-            await self.submit(row)
+            await self.submit(row, wanted=wanted)
             return None
         api = self._api(asked)
         seen = await self._tried(lambda: api.look(str(row.provider_id)))
@@ -91,8 +97,9 @@ class Clerk:
             self._saw(row, seen)
         return seen
 
-    async def submit(self, row: BatchRow, *, first: bool = False) -> None:
-        """Send a batch that is meant to be. ``first``: it cannot be there yet, so it need not be looked for."""
+    async def submit(self, row: BatchRow, *, first: bool = False, wanted: bool = True) -> None:
+        """Send a batch that is meant to be. ``first``: it cannot be there yet, so it need not be looked for. One that
+        is not ``wanted`` any more is only looked for: it is paid for if it is there."""
         asked = self._spool.asked(row.batch_id)
         if asked is None or not self._book.claim(row.batch_id):
             return  # somebody else is about it
@@ -101,6 +108,9 @@ class Clerk:
         while True:
             try:
                 seen = None if first else await self._found(api, row)
+                if seen is None and not wanted:
+                    self._dropped(row)
+                    return
                 if seen is None:
                     seen = await self._made(api, row)
                 break
@@ -127,6 +137,15 @@ class Clerk:
         self._book.cancelled(row.batch_id, who)
         api = self._api(asked)
         await self._tried(lambda: api.cancel(str(row.provider_id)))
+
+    async def forget(self, row: BatchRow, who: str) -> None:
+        """Count a batch whose questions are gone at the most it can have cost. Raises Misconfigured for another."""
+        if self._spool.asked(row.batch_id) is not None:
+            raise Misconfigured(
+                f"batch {row.batch_id} can be read from here",
+                fix=f"loom run {row.pipeline}, or loom batches cancel {row.batch_id}",
+            )
+        self._book.settle(row.batch_id, "lost", note=f"written off by {who}")
 
     async def _made(self, api: BatchApi, row: BatchRow) -> BatchSeen:
         path, tag = self._spool.file(row.batch_id), row.batch_id
@@ -156,6 +175,11 @@ class Clerk:
             fix=f"change what it complains of, then: loom run {row.pipeline}",
             kind="batch_refused",
         )
+
+    def _dropped(self, row: BatchRow) -> None:
+        """It was never sent, and nobody waits for it."""
+        self._book.settle(row.batch_id, "dropped", note="it was not sent, and its run does not go on")
+        self._spool.settled(row.batch_id, tried=False)
 
     def _lost(self, row: BatchRow) -> None:
         """Nobody knows what became of it."""

@@ -59,7 +59,8 @@ async def collect(
     }
     missing = sum(each.missing for each in totals) if seen.whole else 0
     note = f"{missing:,} line{'s are' if missing > 1 else ' is'} missing" if missing else None
-    book.settle(row.batch_id, "collected", entries, note=note)
+    if not book.settle(row.batch_id, "collected", entries, note=note):
+        return  # somebody else has read them in the meantime
     spool.settled(row.batch_id, tried=wrong is None and row.cancelled_by is None)
     if wrong is not None:
         raise wrong

@@ -7,6 +7,7 @@ price of batches, is reserved in the ledger before it is gathered.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO
 
 from loom_dagster.batches.failed import error_of
 from loom_dagster.clock import Clock
-from loom_dagster.errors import Misconfigured, OverBudget, Waits
+from loom_dagster.errors import LoomError, OverBudget, Permanent, Waits
 from loom_dagster.gateway.batch_api import BatchLimits, line_of
 from loom_dagster.gateway.batching import asked_of
 from loom_dagster.gateway.lane import BatchRequest
@@ -75,8 +76,7 @@ class Order:
     def begin(self, run: RunHandle) -> None:
         """Gather for ``run``; what an earlier start of it gathered and did not send is forgotten."""
         self._run, self._slot = run, slot_of(run.pipeline, run.partition)
-        self._book.forget(run.pipeline, run.partition)
-        self._spool.begin(self._slot, run.run_id, {row.batch_id for row in self._book.open()})
+        self._forget()
 
     def seen(self, answer: Answer) -> Answer:
         """A stored answer: not ``reused`` when a batch of this run was paid for it."""
@@ -100,10 +100,11 @@ class Order:
             raise error_of(found.error, tries=found.tries)
 
     async def add(self, key: bytes, question: Question, request: BatchRequest, worst: float) -> None:
-        """Gather one more. Raises OverBudget, else Waits."""
+        """Gather one more. Raises OverBudget, Permanent for one that no batch can hold, else Waits."""
         line = line_of(self._provider, key, request.body)
         if len(line) >= self._most.size:
-            raise Misconfigured(f"one question takes {len(line):,} bytes, more than a batch may have")
+            what = f"the question takes {len(line):,} bytes, and a batch has {self._most.size:,} at most"
+            raise Permanent(what, kind="too_large")
         async with self._lock:
             if key in self._gathered:
                 raise _waits()
@@ -135,6 +136,8 @@ class Order:
                 self._book.seal(part.batch, requests=requests, reserved=worst)
                 self._spool.send(part.batch)
                 sealed.append(part.batch)
+        if len(sealed) < len(self._parts):  # all that one gathered is in batches of others by now
+            self._forget()
         self._parts.clear()
         return sealed
 
@@ -143,20 +146,24 @@ class Order:
         for part in self._parts:
             part.file.close()
         self._parts.clear()
-        run = self._of()
-        self._book.forget(run.pipeline, run.partition)
-        self._spool.begin(self._slot, run.run_id, {row.batch_id for row in self._book.open()})
+        self._forget()
 
     def close(self) -> None:
-        """Nobody asks any more."""
-        for part in self._parts:
-            part.file.close()
-        self._parts.clear()
+        """Nobody asks any more; what was gathered and neither sent nor dropped is given back, as this process may live
+        on."""
+        if self._parts:
+            with contextlib.suppress(LoomError):  # the next start does it
+                self.drop()
         self._spool.close()
 
     def end(self) -> None:
         """The run has ended."""
         self._spool.end(self._slot, self._of().run_id)
+
+    def _forget(self) -> None:
+        run = self._of()
+        self._book.forget(run.pipeline, run.partition)
+        self._spool.begin(self._slot, run.run_id, {row.batch_id for row in self._book.open()})
 
     def _of(self) -> RunHandle:
         if self._run is None:

@@ -72,6 +72,24 @@ def cancel(
     return OK
 
 
+@app.command()
+def forget(
+    batch: Annotated[str, typer.Argument(metavar="ID", help="The batch, or how its id begins.")],
+    project: ProjectDir = None,
+    as_json: AsJson = False,
+) -> int:
+    """Wait no longer for a batch whose .loom folder is gone; it counts at the most it can have cost."""
+    row = open_loom(project).batching.forget(batch, who())
+    if as_json:
+        emit({"batch": asdict(row)})
+        return OK
+    terminal = Terminal(sys.stdout)
+    counts = f"it counts as perhaps {dollars(row.unconfirmed)}"
+    terminal.line(f"{terminal.sign('good')} Nobody waits for batch {row.batch_id} any more; {counts}")
+    terminal.line(f"   loom run {row.pipeline}   asks its questions again")
+    return OK
+
+
 def _row(terminal: Terminal, row: BatchRow) -> tuple[str, ...]:
     state = row.state if row.state != "submitted" else (row.provider_state or row.state).replace("_", " ")
     if row.cancelled_by and "cancel" not in state:

@@ -199,6 +199,10 @@ def show_spent(
         terminal.paragraph(what, first=f"{terminal.sign('warn')} ", rest="   ")
     if report.in_flight:
         terminal.line(f"{terminal.sign('none')} In flight: {dollars(report.in_flight)} at most")
+    if report.ordered:
+        terminal.line(
+            f"{terminal.sign('none')} In batches: {dollars(report.ordered)} at most   (loom batches)"
+        )
 
 
 def _row(by: Sequence[str], row: Spent) -> tuple[str, ...]:

@@ -23,4 +23,4 @@ class Orders(Protocol):
 
     async def add(self, key: bytes, question: Question, request: BatchRequest, worst: float) -> None:
         """Put the question into the order, once its price, ``worst`` USD at most, is reserved. Raises OverBudget,
-        else Waits: its answer comes later."""
+        Permanent for one that does not fit into any batch, else Waits: its answer comes later."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from loom_dagster.clock import Clock, SystemClock
 from loom_dagster.errors import Misconfigured
+from loom_dagster.ledger.wal import use_wal
 from loom_dagster.records import Answer, Usage
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class AnswerLog:
                 )
             if found < _VERSION:  # so that the file can shrink in steps; before anything is in it
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            connection.execute("PRAGMA journal_mode = WAL")
+            use_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA cache_size = -4096")
             if found < _VERSION:

@@ -53,7 +53,8 @@ OPEN_BATCHES = ("submitting", "submitted", "ended")
 class BatchRow:
     """A batch. ``state``: spooling (gathered, nothing is sent), submitting (it may be with the provider), submitted,
     ended (its answers can be read), collected (they are in the store, and in the books), refused (by the provider, as
-    a whole: nothing was paid) or lost (the provider knows of it no more: it counts at its worst case).
+    a whole: nothing was paid), dropped (it was not sent, and nobody needs it) or lost (the provider knows of it no
+    more: it counts at its worst case).
     ``provider_id`` and ``provider_state`` are the provider's words. ``reserved``, ``spent`` and ``unconfirmed`` in
     USD."""
 

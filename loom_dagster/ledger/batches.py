@@ -147,7 +147,7 @@ class Batches:
         *,
         note: str | None = None,
     ) -> bool:
-        """It has come to its end: collected, refused or lost. What it cost, ``entries``, goes to the books of its run
+        """It has come to its end: collected, refused, dropped or lost. What it cost, ``entries``, goes to the books of its run
         in the transaction that gives back what was reserved. None: of a batch that is lost all of it may have been
         paid, of another one nothing was. False when it was settled before; nothing is counted then."""
 
@@ -196,6 +196,11 @@ class Batches:
     def open(self, pipeline: str | None = None) -> list[BatchRow]:
         """Those that are not settled."""
         return self.rows(pipeline=pipeline, states=OPEN_BATCHES)
+
+    def needed(self) -> set[str]:
+        """The ids of those whose questions are needed yet: that are gathered, or not settled."""
+        query = select(batches.c.batch_id).where(batches.c.settled_at.is_(None))
+        return self._database.read(lambda c: set(c.scalars(query)))
 
     def get(self, beginning: str) -> list[BatchRow]:
         """Those whose id, or the provider's id of them, begins so."""

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from loom_dagster.clock import Clock
 from loom_dagster.ledger import spend as money
+from loom_dagster.ledger.batch_tables import batches
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.rows import RunRow
 from loom_dagster.ledger.spend import UNIT, Entry, Stored
@@ -43,7 +44,7 @@ class BookRow(NamedTuple):
 
 
 class Used(NamedTuple):
-    """Of one budget, in USD: paid for, paid for perhaps, and reserved for calls in flight."""
+    """Of one budget, in USD: paid for, paid for perhaps, and reserved for calls in flight and for batches."""
 
     spent: float
     unconfirmed: float
@@ -97,9 +98,16 @@ class Books:
             query = query.where(reservations.c.pipeline == pipeline)
         return int(self._database.read(lambda connection: connection.scalar(query)) or 0) * UNIT
 
+    def ordered(self, pipeline: str | None = None) -> float:
+        """USD reserved for batches that are not settled."""
+        query = select(func.coalesce(func.sum(batches.c.reserved), 0))
+        if pipeline is not None:
+            query = query.where(batches.c.pipeline == pipeline)
+        return int(self._database.read(lambda connection: connection.scalar(query)) or 0) * UNIT
+
     def used(self, pipeline: str, run: RunRow | None) -> dict[str, Used]:
         """How far the budgets ``run``, ``day`` and ``month`` are used; ``run`` is the one that the next start would
-        continue."""
+        continue. Its own batches are left out: whoever looks ahead still counts their questions."""
         day = f"{self._clock.now():%Y-%m-%d}"
 
         def of(connection: Connection) -> dict[str, Used]:
@@ -112,16 +120,23 @@ class Books:
                 "day": [spend.c.pipeline == pipeline, spend.c.day == day],
                 "month": [month],
             }
-            return {name: _used(connection, name, scope, pipeline) for name, scope in scopes.items()}
+            own = run.run_id if run else ""
+            return {name: _used(connection, name, scope, pipeline, own) for name, scope in scopes.items()}
 
         return self._database.read(of)
 
 
-def _used(connection: Connection, name: str, scope: Sequence[ColumnElement[bool]], pipeline: str) -> Used:
+def _used(
+    connection: Connection, name: str, scope: Sequence[ColumnElement[bool]], pipeline: str, own: str
+) -> Used:
     sums = select(func.sum(spend.c.spent), func.sum(spend.c.unconfirmed)).where(*scope)
     spent, unconfirmed = connection.execute(sums).one()
+    if name == "run":
+        return Used(*(int(value or 0) * UNIT for value in (spent, unconfirmed, 0)))
     held = select(func.sum(reservations.c.amount))
-    if name != "month":
+    ordered = select(func.sum(batches.c.reserved)).where(batches.c.run_id != own)
+    if name == "day":
         held = held.where(reservations.c.pipeline == pipeline)
-    in_flight = connection.scalar(held) if name != "run" else 0
+        ordered = ordered.where(batches.c.pipeline == pipeline)
+    in_flight = int(connection.scalar(held) or 0) + int(connection.scalar(ordered) or 0)
     return Used(*(int(value or 0) * UNIT for value in (spent, unconfirmed, in_flight)))

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from loom_dagster.errors import Misconfigured
+from loom_dagster.ledger.wal import use_wal
 from loom_dagster.records import Usage
 
 __all__ = ["Spool", "Spooled", "Told", "Totals"]
@@ -114,7 +115,7 @@ class Spool:
             opened = sqlite3.connect(
                 self.folder / "questions.sqlite", timeout=30.0, isolation_level=None, check_same_thread=False
             )
-            opened.execute("PRAGMA journal_mode = WAL")
+            use_wal(opened)
             opened.execute("PRAGMA synchronous = FULL")
             opened.execute("PRAGMA cache_size = -8192")
             opened.executescript(_SCHEMA)

@@ -9,6 +9,8 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from loom_dagster.ledger.wal import use_wal
+
 __all__ = ["sqlite_engine"]
 
 _BUSY_MS = 30_000
@@ -27,8 +29,7 @@ def _prepare(raw: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
     raw.isolation_level = None
     cursor = raw.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-    if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        cursor.execute("PRAGMA journal_mode = WAL")
+    use_wal(raw)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()

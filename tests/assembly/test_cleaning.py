@@ -217,8 +217,15 @@ def test_what_killed_processes_left_goes(loom, project):
     (state / "crash-20200101T000000.txt").write_text("Traceback")
     (state / "reports").mkdir()
     (state / "reports" / "classify-20200101T000000-abcdef.html").write_text("a run, with records of it")
+    batch = loom.ledger.batches.begin(
+        loom.ledger.begin_run("other", "", "f"), provider="openai", endpoint="", model="m"
+    )
+    (state / "batches").mkdir()
+    for name in (batch, "0123456789abcdef"):
+        (state / "batches" / f"{name}.jsonl").write_text("questions, with records in them")
     numbers, _ = cleaned(loom)
-    assert (numbers[("leftover folders", "classify")], numbers[("scratch", "")]) == (1, 3)
+    assert (numbers[("leftover folders", "classify")], numbers[("scratch", "")]) == (1, 4)
+    assert [path.stem for path in (state / "batches").iterdir()] == [batch], "it is gathered yet"
     assert not list((state / "scratch").iterdir()) and not list((state / "reports").iterdir())
     assert len(folders(project)) == 1
 

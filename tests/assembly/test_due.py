@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -88,6 +89,13 @@ def test_a_budget_that_is_used_up_waits_for_the_next_day_or_for_something_new() 
     assert "tomorrow" in due(nothing, held_up, [], NOW).why
     assert due(nothing, held_up, [], NOW + timedelta(hours=13)).run
     assert due(NEW, held_up, [], NOW).run
+
+
+def test_a_run_that_waits_for_a_batch_is_no_reason_to_start_it_and_something_new_is() -> None:
+    waits = replace(last("deferred"), outcome={"waits": True, "stopped_kind": None})
+    idle = due(News(state="s", code="c"), waits, tried(600, succeeded=True), NOW)
+    assert not idle.run and "come with a batch" in idle.why
+    assert due(NEW, waits, [], NOW).run
 
 
 def test_only_a_load_that_is_missing_is_asked_for_alone() -> None:

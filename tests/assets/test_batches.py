@@ -28,10 +28,10 @@ class Daemon:
     instance: dg.DagsterInstance
     root: Path
 
-    def tick(self) -> Any:
+    def tick(self, sensor: str = SENSOR) -> Any:
         defs = build_definitions(self.root)
-        context = dg.build_sensor_context(instance=self.instance, definitions=defs, sensor_name=SENSOR)
-        return defs.resolve_sensor_def(SENSOR).evaluate_tick(context)
+        context = dg.build_sensor_context(instance=self.instance, definitions=defs, sensor_name=sensor)
+        return defs.resolve_sensor_def(sensor).evaluate_tick(context)
 
     def run(self, request: dg.RunRequest | None = None, partition: str | None = None) -> Any:
         return (
@@ -166,3 +166,15 @@ def test_each_partition_waits_for_its_own_batch(project, server, daemon):
     server.finish()
     [request] = daemon.tick().run_requests
     assert request.partition_key == "b" and daemon.run(request).success
+
+
+def test_what_waits_for_a_batch_that_another_pipeline_sent_is_started_too(project, server, daemon):
+    project.reviews({"a": "same.", "b": "other."})
+    project.batch_pipeline()
+    project.batch_pipeline("twin")
+    assert project.ask().waits and project.ask("twin").waits and server.stats()["create"] == 1
+    waits = daemon.tick("twin__batches")
+    assert not waits.run_requests and "of 2 questions done" in waits.skip_message
+    server.finish()
+    [request] = daemon.tick("twin__batches").run_requests
+    assert request.tags["loom/batches"]

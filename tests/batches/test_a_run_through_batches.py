@@ -11,6 +11,7 @@ import pytest
 from loom_dagster.assembly import Loom
 from loom_dagster.errors import Misconfigured
 from loom_dagster.events import Progress
+from loom_dagster.gateway.batch_api import LIMITS, BatchLimits
 from loom_dagster.pipeline import Stop
 from tests.batches.conftest import PRICE
 
@@ -183,6 +184,18 @@ def test_a_batch_that_is_refused_as_a_whole_costs_nothing_and_says_why(project, 
     assert (books.spent, books.unconfirmed, books.reserved) == (0, 0, 0)
     assert project.ask().waits  # what was wrong is mended: it is asked again
     assert server.stats()["create"] == 2
+
+
+def test_a_question_that_no_batch_can_hold_is_quarantined_and_the_others_are_sent(
+    project, server, passed, monkeypatch
+):
+    monkeypatch.setitem(LIMITS, "openai", BatchLimits(50_000, 4_000))
+    project.reviews({"long": "x" * 4_000, "a": "fine.", "b": "too."})
+    project.batch_pipeline()
+    assert project.ask().counts.quarantined == 1
+    server.finish()
+    done = project.ask()
+    assert project.quarantined(done) == {"long": "too_large"} and passed(done) == ["a", "b"]
 
 
 def test_a_mistake_that_all_questions_share_stops_the_run_and_quarantines_nothing(project, server, passed):

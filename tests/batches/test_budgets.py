@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from loom_dagster.assembly import Loom
+from loom_dagster.batches import Order
 from tests.batches.conftest import PRICE
 
 pytestmark = pytest.mark.service
@@ -75,3 +79,33 @@ def test_batches_are_half_the_price_of_the_same_questions_online(project, server
     project.batch_pipeline(transform={"mode": "online", "cache": {"enabled": False}})
     online = project.ask().spending.total
     assert in_batch == pytest.approx(online / 2)
+
+
+def test_what_is_out_is_shown_by_cost_and_the_next_run_is_not_reckoned_twice(project, server):
+    project.texts(10)
+    project.batch_pipeline(monitoring={"cost_budget": {"run": 1.0, "day": 1.0}})
+    worst = project.ask().batches[0].reserved
+    spent = json.loads(project.loom("cost", "--json").out)
+    assert spent["ordered"] == pytest.approx(worst) and spent["total"]["cost"] == 0
+    assert "In batches: $" in project.loom("cost").out
+    found = json.loads(project.loom("cost", "classify", "--dry-run", "--json").out)
+    assert {budget["name"]: budget["used"] for budget in found["budgets"]} == {"run": 0, "day": 0}
+    assert found["estimate"]["cost"] > 0
+    assert any(note.startswith("10 of the questions are in batches already") for note in found["notes"])
+
+
+def test_a_run_that_breaks_while_it_gathers_gives_back_what_it_reserved(project, server, monkeypatch):
+    project.texts(20)
+    project.batch_pipeline()
+    held = []
+
+    def breaks(order):
+        held.append(project.books().reserved)
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Order, "seal", breaks)
+    with pytest.raises(RuntimeError, match="broken"):
+        Loom.open(project.root).run("classify")
+    assert held[0] > 0
+    assert project.books().reserved == 0 and server.stats()["batches"] == 0
+    assert list((project.root / ".loom" / "batches").glob("*.jsonl")) == []

@@ -148,3 +148,13 @@ def test_polling_that_fails_is_no_end(project, server, passed):
     server.faults = {"look": [503] * 4}
     assert project.ask().waits
     settled(project, server, passed, texts)
+
+
+def test_of_parts_of_one_size_the_one_that_is_there_is_found_again(project, server, passed, monkeypatch):
+    monkeypatch.setenv("LOOM_BATCH_REQUESTS", "4")
+    texts = project.texts(8)
+    server.faults = {"create": ["lost"], "list": [401]}
+    project.batch_pipeline(model="anthropic/claude-sonnet-4-5")
+    assert project.ask().exit_code == 2 and server.stats()["batches"] == 1  # the second part was not sent
+    assert project.ask().waits and server.stats()["batches"] == 2
+    settled(project, server, passed, texts, batches=2)

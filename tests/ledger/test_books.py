@@ -89,3 +89,16 @@ async def test_how_far_budgets_are_used(ledger, clock, pay):
     }
     assert sum(ledger.books.used("reviews", None)["run"]) == 0
     spend.close()
+
+
+def test_batches_that_are_not_settled_count_but_for_those_of_the_run_that_goes_on(ledger):
+    earlier = ledger.begin_run("reviews", "a", "f")
+    run, other = ledger.begin_run("reviews", "b", "f"), ledger.begin_run("orders", "", "f")
+    for handle, reserved in ((earlier, 1), (run, 2), (other, 4)):
+        batch = ledger.batches.begin(handle, provider="openai", endpoint="h", model="m")
+        ledger.batches.seal(batch, requests=1, reserved=reserved * 10**12)
+    assert (ledger.books.ordered(), ledger.books.ordered("reviews")) == (7.0, 3.0)
+    used = ledger.books.used("reviews", ledger.run(run.run_id))
+    assert {name: sum(each) for name, each in used.items()} == {"run": 0, "day": 1.0, "month": 5.0}
+    ledger.batches.settle(batch, "refused")
+    assert sum(ledger.books.used("reviews", None)["month"]) == 3.0
