@@ -107,7 +107,7 @@ def _some_ids(loom: State, name: str, places: Sequence[SnapshotPlace]) -> list[s
     for table, column in (("transformed", "_loom_record_id"), ("quarantine", "record_id")):
         path = snapshot_folder(loom, name, place) / f"{table}.parquet"
         if path.exists():
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=False) as file:
                 for batch in file.iter_batches(_IDS, columns=[column]):
                     known += batch.column(0).to_pylist()
                     break

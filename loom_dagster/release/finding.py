@@ -64,10 +64,10 @@ def _kept(batch: pa.RecordBatch) -> dict[str, Any]:
 
 
 def _row(path: Path, record_id: str, without: Sequence[str] = ()) -> pa.RecordBatch | None:
-    numbers: Iterable[int] | None = rows_in_index(path, record_id)
-    if numbers == [] or not path.exists():
+    if not path.exists():
         return None
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+        numbers: Iterable[int] | None = rows_in_index(path, record_id, file.metadata.num_rows)
         name = RECORD_ID if RECORD_ID in file.schema_arrow.names else "record_id"
         if numbers is None:  # of a time before there were indexes, or a merge of several snapshots
             numbers = _scanned(file, name, record_id)

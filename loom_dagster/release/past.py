@@ -104,4 +104,4 @@ def _open(snapshot: Snapshot, name: str) -> pq.ParquetFile:
             fix=f"compare with a newer run, or with a git ref: `loom test {snapshot.pipeline} --baseline HEAD`",
             kind="snapshot_gone",
         )
-    return pq.ParquetFile(path)
+    return pq.ParquetFile(path, pre_buffer=False)

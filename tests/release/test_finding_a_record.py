@@ -26,7 +26,7 @@ def test_every_record_is_found_where_it_is(make, tmp_path):
     assert has_record(folder, "r99") is None
 
 
-@pytest.mark.parametrize("break_it", ["gone", "short", "other"])
+@pytest.mark.parametrize("break_it", ["gone", "short", "other", "a row", "half"])
 def test_without_a_usable_index_the_table_is_read(make, tmp_path, break_it):
     folder = make.written(tmp_path / "run-1", "pfpppf").transformed.parent
     for path in folder.glob("*.idx"):
@@ -34,11 +34,24 @@ def test_without_a_usable_index_the_table_is_read(make, tmp_path, break_it):
             path.unlink()
         else:
             held = path.read_bytes()
-            path.write_bytes(held[:-1] if break_it == "short" else b"otherfmt" + held[8:])
+            cut = {
+                "short": held[:-1],
+                "other": b"otherfmt" + held[8:],
+                "a row": held[:-12],
+                "half": held[:44],
+            }
+            path.write_bytes(cut[break_it])
     assert find_record(folder, "r4").row["_loom_record_id"] == "r4"
     assert find_record(folder, "r1").kept == {"id": 1, "text": "text 1"}
     assert find_record(folder, "nobody") is None
-    assert has_record(folder, "r4") is None
+    assert has_record(folder, "r4") is None or break_it in ("a row", "half")
+
+
+def test_an_index_that_names_rows_that_are_not_there_is_no_reason_to_fail(make, tmp_path):
+    folder = make.written(tmp_path / "run-1", "pppp").transformed.parent
+    path = folder / "transformed.idx"
+    path.write_bytes(path.read_bytes()[: 8 + 4 * 8] + b"\xff" * 16)
+    assert find_record(folder, "r2") is None
 
 
 def test_a_snapshot_whose_files_are_gone_has_no_record(tmp_path):
