@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from loom_dagster.assembly.scratch import left_behind
@@ -125,7 +126,7 @@ class _Work:
             if self.do:
                 number = len(self._mark(name, readers))
                 for slot in self._retention.slots(name):
-                    remove(leftovers(self._state, name, slot, self.before))
+                    self._remove(leftovers(self._state, name, slot, self.before))
             yield Part(what="snapshots", pipeline=name, number=number, size=sizes[0])
             yield Part(what="leftover folders", pipeline=name, number=len(left), size=sizes[1])
 
@@ -193,8 +194,11 @@ class _Work:
         part = Part(what="scratch", number=len(paths), size=bytes_in(paths))
         if self.do and paths:
             self._note("scratch", len(paths))
-            remove(paths)
+            self._remove(paths)
         yield part
+
+    def _remove(self, paths: Sequence[Path]) -> None:
+        self.left_out += [f"{path}: it cannot be removed; see who owns it" for path in remove(paths)]
 
     def _note(self, what: str, number: int, **more: int) -> None:
         """Before it is done, as it is not all in the ledger."""

@@ -223,6 +223,35 @@ def test_what_killed_processes_left_goes(loom, project):
     assert len(folders(project)) == 1
 
 
+def test_nothing_outside_goes_and_nothing_that_is_not_ours(loom, project, tmp_path):
+    outside = tmp_path / "outside"
+    (outside / "deep").mkdir(parents=True)
+    (outside / "deep" / "file").write_text("precious")
+    old, newest = run(loom), run(loom)
+    place = project.root / ".loom" / "datasets" / "classify" / "all"
+    (place / "20200101T000000-abcdef").symlink_to(outside)
+    (place / old.run_id).rename(tmp_path / "moved")
+    (place / old.run_id).symlink_to(tmp_path / "moved")
+    (place / "notes").mkdir()
+    numbers, left_out = cleaned(loom, what=["snapshots"])
+    assert (numbers[("snapshots", "classify")], left_out) == (1, [])
+    assert folders(project) == [newest.run_id, "notes"]
+    assert (outside / "deep" / "file").read_text() == "precious"
+    assert (tmp_path / "moved" / "transformed.parquet").exists()
+    assert cleaned(loom, what=["snapshots"]) == ({}, [])
+
+
+def test_what_cannot_be_removed_is_said(loom, project, monkeypatch):
+    old, _ = run(loom), run(loom)
+    with monkeypatch.context() as patch:  # as on a disk that is mounted read-only, which root sees too
+        patch.setattr("shutil.rmtree", lambda *args, **how: None)
+        _, left_out = cleaned(loom, what=["snapshots"])
+    assert len(left_out) == 1
+    assert old.run_id in left_out[0]
+    assert "cannot be removed" in left_out[0]
+    assert cleaned(loom, what=["snapshots"]) == ({("leftover folders", "classify"): 1}, [])
+
+
 KILLED = """
 import os, signal, sys
 from datetime import timedelta
