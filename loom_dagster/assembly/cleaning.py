@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from loom_dagster.assembly.desk import spool_folder
 from loom_dagster.assembly.scratch import left_behind
 from loom_dagster.ledger import Deed, Selection, Slot, SnapshotRow
 from loom_dagster.release import bytes_in, leftovers, remove, unread
@@ -190,12 +191,20 @@ class _Work:
     def scratch(self) -> Iterable[Part]:
         if self.old.pipelines:  # it is nobody's
             return
-        paths = left_behind(self._state, self.before)
+        paths = [*left_behind(self._state, self.before), *self._spooled()]
         part = Part(what="scratch", number=len(paths), size=bytes_in(paths))
         if self.do and paths:
             self._note("scratch", len(paths))
             self._remove(paths)
         yield part
+
+    def _spooled(self) -> list[Path]:
+        """Questions of batches that nobody sends or reads any more; while a run is alive it may be gathering them."""
+        if self._retention.alive():
+            return []
+        needed = {row.batch_id for row in self.home.ledger.batches.open()}
+        files = (f for f in spool_folder(self.home.settings).glob("*.jsonl") if f.stem not in needed)
+        return sorted(f for f in files if f.stat().st_mtime < self.before.timestamp())
 
     def _remove(self, paths: Sequence[Path]) -> None:
         self.left_out += [f"{path}: it cannot be removed; see who owns it" for path in remove(paths)]
