@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from loom_dagster.errors import Misconfigured
 from loom_dagster.release import row_index
 from loom_dagster.release.finding import find_record, has_record
 from loom_dagster.release.row_index import IndexFile, index_of, rows_in_index
@@ -52,6 +53,15 @@ def test_an_index_that_names_rows_that_are_not_there_is_no_reason_to_fail(make, 
     path = folder / "transformed.idx"
     path.write_bytes(path.read_bytes()[: 8 + 4 * 8] + b"\xff" * 16)
     assert find_record(folder, "r2") is None
+
+
+@pytest.mark.parametrize("left", [0, 100, -50])
+def test_a_damaged_table_is_said_to_be_one(make, tmp_path, left):
+    table = make.written(tmp_path / "run-1", "pppp").transformed
+    table.write_bytes(table.read_bytes()[:left])
+    with pytest.raises(Misconfigured, match="cannot be read") as told:
+        find_record(table.parent, "r2")
+    assert told.value.where == str(table.parent)
 
 
 def test_a_snapshot_whose_files_are_gone_has_no_record(tmp_path):
