@@ -98,7 +98,10 @@ def failures_of(case: Case, seen: Observed) -> tuple[str, ...]:
     expected = (one.failure(output) for one in case.expected)
     lookup = lookup_of(seen, case.columns)
     claimed = (claim_failure(one, lookup) for one in case.assertions)
-    return tuple(reason for reason in (*expected, *claimed) if reason is not None)
+    found = [reason for reason in (*expected, *claimed) if reason is not None]
+    if found and None in seen.scores.values():  # a judge that failed is why, more often than not
+        found.append(f"the gate says: {seen.reason}")
+    return tuple(found)
 
 
 def claim_failure(claim: Expression, lookup: Lookup) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from loom_dagster.cli.main import run_cli
 from loom_dagster.settings import load_settings
 from loom_dagster.spec import load_project
 
@@ -77,8 +78,9 @@ def test_every_link_leads_somewhere():
     assert not broken
 
 
-def test_the_pipeline_in_the_readme_loads(tmp_path):
-    example = "".join(blocks(ROOT / "README.md", "yaml"))  # the second one is what may be added to the first
+def test_the_pipeline_in_the_readme_loads_and_its_tests_pass(tmp_path, capsys):
+    pipeline, tests, more = blocks(ROOT / "README.md", "yaml")
+    example = pipeline + more
     for folder in ("prompts", "context", "data"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("out"))
     (tmp_path / "pyproject.toml").write_text('[tool.loom.channels.data]\ntype = "slack"\n', encoding="utf-8")
@@ -93,6 +95,13 @@ def test_the_pipeline_in_the_readme_loads(tmp_path):
     assert spec.trigger is not None and spec.monitoring.alerts
     assert spec.evaluate.batch_threshold == 0.9
     assert [e.name for e in spec.evaluate.evaluators] == ["agrees_with_label", "quality_criteria"]
+
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "customer_sentiment_test.yaml").write_text(tests, encoding="utf-8")
+    assert run_cli(["test", "customer_sentiment", "--offline", "--project", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "obvious_positive" in shown
+    assert "mean(evaluation_scores) > 0.75" in shown
 
 
 def test_the_code_location_in_the_docs_is_the_one_of_this_project():

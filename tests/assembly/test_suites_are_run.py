@@ -374,3 +374,23 @@ distributional_tests:
         sent = "".join(map(str, listening.requests))
     assert sent.count("redacted:") >= 2
     assert "secret" not in sent
+
+
+def test_what_a_case_expects_is_the_reference_of_evaluators_that_want_one(
+    ready: Project, server: LLMServer
+) -> None:
+    right = {"type": "exact_match", "name": "right", "field": "sentiment", "reference_field": "label"}
+    shape = {"type": "regex", "name": "shape", "field": "sentiment", "pattern": "^[a-z]+$", "weight": 3}
+    classify(ready, server, evaluate={"evaluators": [right, shape]})
+    claims = "[passed, scores.right == 1, evaluation_score == 1]"
+    suite = f"pipeline: classify\nunit_tests:\n- {{name: a, input: {{id: 1, text: good}}, expected: {{sentiment: positive}}, assertions: {claims}}}\n"
+    ready.write("tests/classify_test.yaml", suite)
+    assert tried(ready).passed
+    ready.write("tests/classify_test.yaml", suite.replace("expected: {sentiment: positive}, ", ""))
+    result = only(tried(ready))
+    assert reasons_of(result) == [
+        "passed (actual: false)",
+        "scores.right == 1 (cannot be said: the score could not be had)",
+        "evaluation_score == 1 (actual: 0.75)",
+        "the gate says: right: reference `label` is not a column of the record",
+    ]
