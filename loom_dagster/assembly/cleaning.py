@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from loom_dagster.assembly.desk import spool_folder
 from loom_dagster.assembly.scratch import left_behind
 from loom_dagster.ledger import Deed, Selection, Slot, SnapshotRow
-from loom_dagster.release import bytes_in, leftovers, remove, unread
+from loom_dagster.release import bytes_in, copies, leftovers, remove, unread
 from loom_dagster.release.folders import slot as folder_of
 from loom_dagster.spec import is_stream, upstream_name
 
@@ -123,11 +123,13 @@ class _Work:
             rows = [row for slot in slots if not slot.taken for row in self._unread(name, slot)]
             folders = [folder_of(self._state, name, row.partition) / row.folder for row in rows]
             left = [path for slot in slots for path in leftovers(self._state, name, slot, self.before)]
+            left += copies(self._state, name, self.before)
             number, sizes = len(rows), (bytes_in(folders), bytes_in(left))
             if self.do:
                 number = len(self._mark(name, readers))
                 for slot in self._retention.slots(name):
                     self._remove(leftovers(self._state, name, slot, self.before))
+                self._remove(copies(self._state, name, self.before))
             yield Part(what="snapshots", pipeline=name, number=number, size=sizes[0])
             yield Part(what="leftover folders", pipeline=name, number=len(left), size=sizes[1])
 

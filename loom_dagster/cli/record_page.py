@@ -127,7 +127,8 @@ def _scores(scores: Sequence[Mapping[str, Any]], terminal: Terminal) -> None:
         limit = "" if threshold is None else f" {relation} {threshold:.2f}"
         said = "no score" if value is None else f"{value:.2f}{limit}"
         why = score.get("error") or score.get("explanation")
-        sign = terminal.sign("good" if score["passed"] else "bad")
+        unjudged = value is None and not score.get("error")  # as the value of a fallback is
+        sign = terminal.sign("none" if unjudged else "good" if score["passed"] else "bad")
         terminal.paragraph(
             f"{score['name']}: {said}" + (f". {why}" if why else ""), first=f"  {sign} ", rest="     "
         )

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from loom_dagster.ledger import Slot, SnapshotRow
+from loom_dagster.release.folders import TOGETHER
 from loom_dagster.release.folders import slot as folder_of
 
-__all__ = ["bytes_in", "leftovers", "remove", "unread"]
+__all__ = ["bytes_in", "copies", "leftovers", "remove", "unread"]
 
 _RUN = re.compile(r"\.?\d{8}T\d{6}-[0-9a-f]+(-retried)?(\.[a-z]+)?")  # as the folders of snapshots are called
 
@@ -58,6 +59,12 @@ def leftovers(state: Path, pipeline: str, slot: Slot, before: datetime) -> list[
         and folder.name not in there
         and (folder.name in removed or (_RUN.fullmatch(folder.name) and _left(folder, slot.going_on, before)))
     ]
+
+
+def copies(state: Path, pipeline: str, before: datetime) -> list[Path]:
+    """Tables of several partitions that were put together before then; who reads them makes them anew."""
+    made = folder_of(state, pipeline, "").with_name(TOGETHER).glob("*.parquet")
+    return sorted(f for f in made if datetime.fromtimestamp(f.stat().st_mtime, UTC) < before)
 
 
 def _left(folder: Path, going_on: frozenset[str], before: datetime) -> bool:

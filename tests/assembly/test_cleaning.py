@@ -223,6 +223,23 @@ def test_what_killed_processes_left_goes(loom, project):
     assert len(folders(project)) == 1
 
 
+def test_tables_of_several_partitions_go_and_are_made_anew_for_who_reads_them(loom, project):
+    days = ["2024-01-01", "2024-01-02"]
+    rows = [f"{id_},{day}T08:00:00,text" for id_, day in zip("ab", days, strict=True)]
+    project.write("data/in.csv", "\n".join(["id,at,text", *rows]))
+    daily = {"every": "daily", "start": days[0], "end": "2024-01-03", "column": "at"}
+    project.pipeline(
+        extract={"source": "data/in.csv", "key": "id", "partitions": daily}, load={"destination": "out/"}
+    )
+    loom = Loom.open(project.root, {})
+    for day in days:
+        loom.run("classify", partition=day)
+    made = loom.releases.read_together("classify", days, keyed=True)
+    assert cleaned(loom)[0][("leftover folders", "classify")] == 1
+    assert not made.exists()
+    assert pq.read_table(loom.releases.read_together("classify", days, keyed=True)).num_rows == 2
+
+
 def test_questions_of_batches_go_when_nobody_waits_for_them(loom, project):
     run(loom)
     handle = loom.ledger.begin_run("classify", "", "f")
