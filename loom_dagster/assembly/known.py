@@ -90,8 +90,12 @@ def unknown_record(
     key = loom.spec(name).extract.key if name in loom.project.files else ()
     shown = ", ".join(known[:3])
     made = f"ids are the values of {'+'.join(f'`{k}`' for k in key)}" if key else "ids are made of the rows"
+    missing = [place for place in places if not _exists(loom, name, place)]
     return Misconfigured(
         f"there is no record `{record_id}` in {where}",
+        why=f"{len(missing)} of {len(places)} snapshots cannot be looked into: {_gone(loom, name, missing)}"
+        if missing
+        else None,
         fix=advice or (f"{made}, such as {shown}" if shown else made),
     )
 
