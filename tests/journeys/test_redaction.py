@@ -325,6 +325,25 @@ def test_rows_that_were_kept_before_are_redacted_when_they_are_tried_again(
     assert b"zorvex" not in orjson.dumps(server.requests[-1])
 
 
+def test_records_of_a_run_from_before_are_redacted_when_a_version_is_compared_with_it(
+    project: Project, server: LLMServer
+) -> None:
+    project.environ = {"OPENAI_API_KEY": "k"}
+    project.reviews({"zorvex@x.example": "fine", "b@x.example": "WRONG zorvex"})
+    transform = {"prompt": "prompts/classify.txt", "model": "openai/any", "api_base": server.base_url}
+    project.pipeline(transform=transform)
+    run_id = project.run().outcome["run_id"]
+    asked = len(server.requests)
+    project.pipeline(transform=transform, extract={"redact": ["id", "text"]})
+    case = "unit_tests: [{name: one, input: {id: c, text: fine}, expected: {sentiment: positive}}]"
+    project.write("tests/classify_test.yaml", f"pipeline: classify\n{case}\n")
+    compared = project.loom("test", "classify", "--baseline", run_id, "--json")
+    later = server.requests[asked:]
+    assert len(later) >= 2, compared.err + compared.out
+    assert b"redacted:" in orjson.dumps(later)
+    assert count(iter([orjson.dumps(later), compared.out.encode(), compared.err.encode()])) == 0
+
+
 def test_messages_of_a_stream_are_redacted_from_the_first_batch_on(
     project: Project, redis_server: Server, server: LLMServer
 ) -> None:
