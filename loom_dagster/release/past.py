@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from loom_dagster.connectors.plain import plain_rows
 from loom_dagster.errors import Misconfigured
 from loom_dagster.release.columns import POSITION, RECORD_ID, score_columns
 from loom_dagster.release.snapshot import Snapshot
@@ -66,7 +67,7 @@ def _passed(
     columns = {e: c for e, c in score_columns(evaluators).items() if c in file.schema_arrow.names}
     for batch in file.iter_batches():
         rows = batch.filter(pc.is_in(batch.column(RECORD_ID), wanted))
-        for row in redact(pa.Table.from_batches([rows])).to_pylist():
+        for row in _rows(redact(pa.Table.from_batches([rows]))):
             yield PastRecord(
                 id=row[RECORD_ID],
                 columns={name: row[name] for name in source},
@@ -82,7 +83,7 @@ def _quarantined(
     snapshot: Snapshot, wanted: pa.Array, source: Sequence[str], redact: _Change
 ) -> Iterator[PastRecord]:
     kept = _within(_open(snapshot, "quarantine_source").read(), RECORD_ID, wanted)
-    rows = {row[RECORD_ID]: row for row in redact(kept).to_pylist()}
+    rows = {row[RECORD_ID]: row for row in _rows(redact(kept))}
     names = ["record_id", "reason", "scores", "output", "cost_usd"]
     for row in _within(_open(snapshot, "quarantine").read(names), "record_id", wanted).to_pylist():
         if row["record_id"] not in rows:  # it never became a record
@@ -97,6 +98,12 @@ def _quarantined(
             reason=row["reason"],
             cost=row["cost_usd"],
         )
+
+
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """As the pipeline reads them: also times that are finer than Python's."""
+    for batch in table.to_batches():
+        yield from plain_rows(batch)
 
 
 def _within(table: pa.Table, column: str, wanted: pa.Array) -> pa.Table:
