@@ -12,6 +12,7 @@ from loom_dagster.assembly.asking import Asker, asker
 from loom_dagster.assembly.baseline_ref import commit_of, of_ref, project_at
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Misconfigured
+from loom_dagster.extract import Redactor, redacted_table
 from loom_dagster.gateway import Asks
 from loom_dagster.prompt_tests.drawing import Drawn, Row, draw
 from loom_dagster.prompt_tests.regression import Sides, asked, recorded
@@ -21,6 +22,8 @@ from loom_dagster.settings import RunOptions
 from loom_dagster.spec.models import Pipeline
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from loom_dagster.assembly.loom import Loom
 
 __all__ = ["Commit", "Past", "baseline_of", "commit_asker", "past_sides"]
@@ -84,11 +87,25 @@ def commit_asker(loom: Loom, today: Prepared, commit: Commit, scratch: Path, now
     return replace(made, panel=now.panel, judged=now.judged)
 
 
-def past_sides(snapshot: Snapshot, spec: Pipeline, now: Asker, *, size: int, seed: int) -> Past:
-    """``size`` records of a run, and what is said to them now. Scores are compared over the evaluators that both have."""
+def past_sides(
+    snapshot: Snapshot, spec: Pipeline, now: Asker, *, size: int, seed: int, redactor: Redactor | None
+) -> Past:
+    """``size`` records of a run, and what is said to them now. Scores are compared over the evaluators that both have.
+    The run may be of a time before anything was redacted: what the pipeline redacts now nobody sees."""
     ids = draw((Row(i, {}) for i in past_ids(snapshot)), size, seed)
     weights = {e.name: e.weight for e in spec.evaluate.evaluators}
-    records = {r.id: r for r in past_records(snapshot, {row.id for row in ids.rows}, list(weights))}
+    hidden = spec.extract.redact if redactor is not None else ()
+
+    def redact(rows: pa.Table) -> pa.Table:
+        return rows if redactor is None else redacted_table(rows, hidden, redactor)
+
+    def shown(record_id: str) -> str:
+        """An id that holds what is hidden goes, too."""
+        held = {path.partition(".")[0] for path in hidden} & set(spec.extract.key)
+        return redactor.text(record_id) if redactor and held and "redacted:" not in record_id else record_id
+
+    found = past_records(snapshot, {row.id for row in ids.rows}, list(weights), redact)
+    records = {r.id: replace(r, id=shown(r.id)) for r in found}
     had = {name for record in records.values() for name in record.scores}
     common = {name: weight for name, weight in weights.items() if name in had}
     sides = {
@@ -97,7 +114,10 @@ def past_sides(snapshot: Snapshot, spec: Pipeline, now: Asker, *, size: int, see
     }
 
     return Past(
-        drawn=Drawn(rows=[Row(row.id, records[row.id].columns) for row in ids.rows], available=ids.available),
+        drawn=Drawn(
+            rows=[Row(records[row.id].id, records[row.id].columns) for row in ids.rows],
+            available=ids.available,
+        ),
         before=recorded(sides),
         after=asked(now, score=lambda seen: _mean(seen.scores, common)),
         warnings=tuple(_differences(weights, had)),

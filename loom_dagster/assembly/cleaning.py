@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from loom_dagster.assembly.scratch import left_behind
 from loom_dagster.ledger import Deed, Selection, Slot, SnapshotRow
-from loom_dagster.release import bytes_in, leftovers, remove, unread
+from loom_dagster.release import bytes_in, copies, leftovers, remove, unread
 from loom_dagster.release.folders import slot as folder_of
 from loom_dagster.spec import is_stream, upstream_name
 
@@ -121,11 +122,13 @@ class _Work:
             rows = [row for slot in slots if not slot.taken for row in self._unread(name, slot)]
             folders = [folder_of(self._state, name, row.partition) / row.folder for row in rows]
             left = [path for slot in slots for path in leftovers(self._state, name, slot, self.before)]
+            left += copies(self._state, name, self.before)
             number, sizes = len(rows), (bytes_in(folders), bytes_in(left))
             if self.do:
                 number = len(self._mark(name, readers))
                 for slot in self._retention.slots(name):
-                    remove(leftovers(self._state, name, slot, self.before))
+                    self._remove(leftovers(self._state, name, slot, self.before))
+                self._remove(copies(self._state, name, self.before))
             yield Part(what="snapshots", pipeline=name, number=number, size=sizes[0])
             yield Part(what="leftover folders", pipeline=name, number=len(left), size=sizes[1])
 
@@ -193,8 +196,11 @@ class _Work:
         part = Part(what="scratch", number=len(paths), size=bytes_in(paths))
         if self.do and paths:
             self._note("scratch", len(paths))
-            remove(paths)
+            self._remove(paths)
         yield part
+
+    def _remove(self, paths: Sequence[Path]) -> None:
+        self.left_out += [f"{path}: it cannot be removed; see who owns it" for path in remove(paths)]
 
     def _note(self, what: str, number: int, **more: int) -> None:
         """Before it is done, as it is not all in the ledger."""

@@ -64,7 +64,9 @@ class Comparing:
         size = max((test.sample_size for test in tests), default=PAIRS)
         seed = tests[0].seed if tests else 0
         async with self.answering.asker() as now:
-            past = past_sides(snapshot, self.ready.spec, now, size=size, seed=seed)
+            past = past_sides(
+                snapshot, self.ready.spec, now, size=size, seed=seed, redactor=self.ready.redactor
+            )
             return await run_regression(
                 past.drawn.rows,
                 past.before,

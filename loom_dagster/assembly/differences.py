@@ -12,6 +12,7 @@ from loom_dagster.assembly.past import Used, used_by
 from loom_dagster.errors import Misconfigured
 from loom_dagster.lineage import changes_between, text_diff
 from loom_dagster.release.comparing import compare
+from loom_dagster.release.finding import readable
 
 if TYPE_CHECKING:
     from loom_dagster.assembly.state import State
@@ -103,7 +104,8 @@ def _records(loom: State, name: str, one: Used, two: Used) -> dict[str, Any]:
     first, second = (folder for folder in folders if folder is not None)
     both = [n for n in one.outputs if n in two.outputs]
     evaluators = _common(loom, one, two)
-    found = compare(first, second, outputs=both, evaluators=evaluators, shown=_EXAMPLES)
+    with readable(first.parent):
+        found = compare(first, second, outputs=both, evaluators=evaluators, shown=_EXAMPLES)
     return {
         "both": found.both,
         "only_first": found.only_first,

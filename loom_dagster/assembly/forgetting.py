@@ -43,7 +43,10 @@ def forget_answers(home: Home, wanted: Selection, *, who: str, why: str) -> int:
 
 def _refuse_unknown(home: Home, wanted: Selection) -> None:
     groups = home.upkeep.groups()
-    known = {"prompt": {g.prompt for g in groups} - {""}, "model": {g.model for g in groups}}
+    prompts = {g.prompt for g in groups} | {
+        g.prompt.partition("@")[0] for g in groups
+    }  # of a version, or of all
+    known = {"prompt": prompts - {""}, "model": {g.model for g in groups}}
     for what, name in (("prompt", wanted.prompt), ("model", wanted.model)):
         if name is not None and name not in known[what] and groups:
             near = difflib.get_close_matches(name, known[what], n=1)

@@ -90,8 +90,12 @@ def unknown_record(
     key = loom.spec(name).extract.key if name in loom.project.files else ()
     shown = ", ".join(known[:3])
     made = f"ids are the values of {'+'.join(f'`{k}`' for k in key)}" if key else "ids are made of the rows"
+    missing = [place for place in places if not _exists(loom, name, place)]
     return Misconfigured(
         f"there is no record `{record_id}` in {where}",
+        why=f"{len(missing)} of {len(places)} snapshots cannot be looked into: {_gone(loom, name, missing)}"
+        if missing
+        else None,
         fix=advice or (f"{made}, such as {shown}" if shown else made),
     )
 
@@ -107,7 +111,7 @@ def _some_ids(loom: State, name: str, places: Sequence[SnapshotPlace]) -> list[s
     for table, column in (("transformed", "_loom_record_id"), ("quarantine", "record_id")):
         path = snapshot_folder(loom, name, place) / f"{table}.parquet"
         if path.exists():
-            with pq.ParquetFile(path) as file:
+            with pq.ParquetFile(path, pre_buffer=False) as file:
                 for batch in file.iter_batches(_IDS, columns=[column]):
                     known += batch.column(0).to_pylist()
                     break

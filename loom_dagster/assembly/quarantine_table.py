@@ -124,11 +124,13 @@ def _indexed(entries: Sequence[QuarantineEntry]) -> Iterator[pa.RecordBatch]:
 
 def _details(snapshot: Snapshot, ids: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
     """Of the records that failed before the load, and of those that were refused by it."""
-    for batch in pq.ParquetFile(snapshot.quarantine).iter_batches(_AT_ONCE):
+    for batch in pq.ParquetFile(snapshot.quarantine, pre_buffer=False).iter_batches(_AT_ONCE):
         rows = [{**row, "record": row["source"]} for row in batch.to_pylist() if row["record_id"] in ids]
         yield _batch(snapshot, rows)
     refused = {i for i, stage in ids.items() if stage == "load"}
-    for batch in pq.ParquetFile(snapshot.transformed).iter_batches(_AT_ONCE) if refused else ():
+    if not refused:
+        return
+    for batch in pq.ParquetFile(snapshot.transformed, pre_buffer=False).iter_batches(_AT_ONCE):
         found = [row for row in batch.to_pylist() if row["_loom_record_id"] in refused]
         yield _batch(snapshot, [_refused(row) for row in found])
 

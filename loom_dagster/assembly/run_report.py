@@ -137,7 +137,8 @@ def survey_of(snapshot: Snapshot, spec: Pipeline | None) -> Survey:
     """Both tables of a snapshot, read once. Raises Misconfigured when a file is not what it should be."""
     thresholds = {str(s["name"]): float(s["threshold"]) for s in snapshot.outcome.get("scores") or ()}
     try:
-        passed, rejected = pq.ParquetFile(snapshot.transformed), pq.ParquetFile(snapshot.quarantine)
+        passed = pq.ParquetFile(snapshot.transformed, pre_buffer=False)
+        rejected = pq.ParquetFile(snapshot.quarantine, pre_buffer=False)
         survey = Survey(thresholds, [Confusion(*pair) for pair in references(passed.schema_arrow, spec)])
         columns = {n: c for n, c in score_columns(list(thresholds)).items() if c in passed.schema_arrow.names}
         _read_passed(passed, survey, columns)
@@ -203,7 +204,7 @@ def _is_label(type_: pa.DataType) -> bool:
 def _whole(worst: Sequence[WorstRecord], snapshot: Snapshot) -> list[WorstRecord]:
     """Those that passed get their source and output, from the row groups they lie in."""
     wanted = {record.row for record in worst if record.row is not None}
-    file = pq.ParquetFile(snapshot.transformed)
+    file = pq.ParquetFile(snapshot.transformed, pre_buffer=False)
     order = {name: at for at, name in enumerate(file.schema_arrow.names)}  # JSON has lost it
     rows = dict(_rows(file, sorted(wanted)))
     outputs = _outputs(snapshot, file.schema_arrow)

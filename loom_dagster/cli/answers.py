@@ -99,4 +99,7 @@ def forget(
         terminal = Terminal(sys.stdout)
         sign = terminal.sign("good" if number else "none")
         terminal.line(f"{sign} {counted(number, 'answer')} forgotten")
+        if record is not None and not number:
+            text = "no answer was asked for this record first. If it shares that of another one, `loom lineage PIPELINE --record ID` names it"
+            terminal.paragraph(text, first="   ", rest="   ")
     return OK

@@ -61,11 +61,11 @@ def _source(document: Mapping[str, Any], terminal: Terminal) -> None:
     else:
         _columns(f"Source:{uri}", source["columns"], terminal)
     for parent in document["parents"]:
-        name = shlex.quote(parent["pipeline"])
+        name = _word(parent["pipeline"])
         if parent["record_id"] is None:
             terminal.line(f"  made by pipeline {parent['pipeline']}: loom lineage {name}")
         else:
-            terminal.line(f"  made by: loom lineage {name} --record {shlex.quote(parent['record_id'])}")
+            terminal.line(f"  made by: loom lineage {name} --record {_word(parent['record_id'])}")
 
 
 def _prompt(prompt: Mapping[str, Any], terminal: Terminal) -> None:
@@ -127,7 +127,8 @@ def _scores(scores: Sequence[Mapping[str, Any]], terminal: Terminal) -> None:
         limit = "" if threshold is None else f" {relation} {threshold:.2f}"
         said = "no score" if value is None else f"{value:.2f}{limit}"
         why = score.get("error") or score.get("explanation")
-        sign = terminal.sign("good" if score["passed"] else "bad")
+        unjudged = value is None and not score.get("error")  # as the value of a fallback is
+        sign = terminal.sign("none" if unjudged else "good" if score["passed"] else "bad")
         terminal.paragraph(
             f"{score['name']}: {said}" + (f". {why}" if why else ""), first=f"  {sign} ", rest="     "
         )
@@ -174,11 +175,23 @@ def _elsewhere(document: Mapping[str, Any], terminal: Terminal) -> None:
         return
     terminal.line()
     terminal.line("Also in:", "bold")
-    name = shlex.quote(document["pipeline"])
+    name = _word(document["pipeline"])
     for each in also:
         of = f" (partition {each['partition']})" if each["partition"] else ""
-        record = shlex.quote(document["record_id"])
+        record = _word(document["record_id"])
         terminal.line(f"  loom lineage {name} --record {record} --run {each['run']}{of}  # {each['table']}")
+
+
+def _word(text: str) -> str:
+    """As a shell takes it; what cannot be shown as bash and zsh write it."""
+    if text.isprintable():
+        return shlex.quote(text)
+    shown = (c if c.isprintable() and c not in "'\\" else _bytes(c) for c in text)
+    return f"$'{''.join(shown)}'"
+
+
+def _bytes(sign: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in sign.encode("utf-8", "surrogatepass"))
 
 
 def _columns(title: str, values: Mapping[str, Any], terminal: Terminal) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, RowMapping, and_, delete, insert, or_, select
 from loom_dagster.clock import Clock
 from loom_dagster.errors import OverBudget
 from loom_dagster.ledger import spend
+from loom_dagster.ledger.audit import Deed, keep
 from loom_dagster.ledger.batch_tables import OPEN_BATCHES, BatchRow, batches
 from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.process import Process, is_gone, this_process
@@ -137,7 +138,16 @@ class Batches:
 
     def cancelled(self, batch_id: str, who: str) -> None:
         """Somebody asked for its end; what is left of it is not sent again by itself."""
-        self._set(batch_id, cancelled_by=who)
+        now, this = self._clock.now(), batches.c.batch_id == batch_id
+
+        def work(connection: Connection) -> None:
+            connection.execute(update(batches).where(this).values(cancelled_by=who))
+            row = connection.execute(select(batches).where(this)).one()
+            detail = {"requests": row.requests, "provider": row.provider}
+            of = {"pipeline": row.pipeline, "partition": row.partition, "subject": batch_id}
+            keep(connection, Deed(action="batch_cancel", who=who, detail=detail, **of), now)
+
+        self._database.write(work)
 
     def settle(
         self,

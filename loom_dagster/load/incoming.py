@@ -54,4 +54,4 @@ class SnapshotRows:
 
 def _count(file: File) -> int:
     with accessing(file.uri), file.open() as stream:
-        return int(pq.ParquetFile(stream).metadata.num_rows)
+        return int(pq.ParquetFile(stream, pre_buffer=False).metadata.num_rows)

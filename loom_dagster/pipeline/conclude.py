@@ -209,7 +209,9 @@ class _Index:
 
     def __iter__(self) -> Iterator[IndexRow]:
         columns = ["record_id", "stage", "kind", "reason", "attempts", "resolution", "run_id"]
-        for batch in pq.ParquetFile(self.quarantine).iter_batches(_AT_ONCE, columns=columns):
+        for batch in pq.ParquetFile(self.quarantine, pre_buffer=False).iter_batches(
+            _AT_ONCE, columns=columns
+        ):
             for row in batch.to_pylist():
                 if row["run_id"] != self.run_id:
                     continue
@@ -228,5 +230,7 @@ class _PassedIds:
     transformed: Path
 
     def __iter__(self) -> Iterator[str]:
-        for batch in pq.ParquetFile(self.transformed).iter_batches(_AT_ONCE, columns=["_loom_record_id"]):
+        for batch in pq.ParquetFile(self.transformed, pre_buffer=False).iter_batches(
+            _AT_ONCE, columns=["_loom_record_id"]
+        ):
             yield from batch.column(0).to_pylist()

@@ -140,7 +140,7 @@ def _worst(table: Path, run_id: str) -> list[tuple[str, str]]:
 
 def _ranked(table: Path, run_id: str) -> Iterator[tuple[tuple[float, int], str, str]]:
     columns = ["record_id", "stage", "kind", "scores", "run_id", "resolution", "position"]
-    for batch in pq.ParquetFile(table).iter_batches(_AT_ONCE, columns=columns):
+    for batch in pq.ParquetFile(table, pre_buffer=False).iter_batches(_AT_ONCE, columns=columns):
         for row in batch.to_pylist():
             if row["run_id"] != run_id or row["resolution"] == "skipped":
                 continue

@@ -13,7 +13,7 @@ from loom_dagster.release.snapshot import BatchResult, Snapshot, Stamp, Written
 from loom_dagster.release.verdict import Counts, Verdict, batch_verdict, reaches
 
 if TYPE_CHECKING:
-    from loom_dagster.release.cleaning import bytes_in, leftovers, remove, unread
+    from loom_dagster.release.cleaning import bytes_in, copies, leftovers, remove, unread
     from loom_dagster.release.columns import check_columns
     from loom_dagster.release.past import PastRecord, past_ids, past_records
     from loom_dagster.release.pruning import prune
@@ -37,6 +37,7 @@ __all__ = [
     "bytes_in",
     "check_columns",
     "check_replay",
+    "copies",
     "gone",
     "leftovers",
     "merge_retry",
@@ -55,6 +56,7 @@ _LATE = {
     "Replay": "replay",
     "SnapshotWriter": "snapshot_writer",
     "bytes_in": "cleaning",
+    "copies": "cleaning",
     "check_columns": "columns",
     "check_replay": "replay",
     "gone": "union",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from loom_dagster.ledger import Slot, SnapshotRow
+from loom_dagster.release.folders import TOGETHER
 from loom_dagster.release.folders import slot as folder_of
 
-__all__ = ["bytes_in", "leftovers", "remove", "unread"]
+__all__ = ["bytes_in", "copies", "leftovers", "remove", "unread"]
+
+_RUN = re.compile(r"\.?\d{8}T\d{6}-[0-9a-f]+(-retried)?(\.[a-z]+)?")  # as the folders of snapshots are called
 
 
 def unread(slot: Slot, before: datetime, *, stream: bool, abandoned: bool) -> list[SnapshotRow]:
@@ -39,7 +45,8 @@ def _last_word(row: SnapshotRow) -> datetime:
 
 
 def leftovers(state: Path, pipeline: str, slot: Slot, before: datetime) -> list[Path]:
-    """Folders without a snapshot: of removed ones, at any age, and older ones of runs that were killed or went on."""
+    """Folders without a snapshot: of removed ones, at any age, and older ones of runs that were killed or went on. What
+    somebody else has put there is not ours."""
     place = folder_of(state, pipeline, slot.partition)
     if slot.taken or not place.is_dir():
         return []
@@ -50,8 +57,14 @@ def leftovers(state: Path, pipeline: str, slot: Slot, before: datetime) -> list[
         for folder in sorted(place.iterdir())
         if folder.is_dir()
         and folder.name not in there
-        and (folder.name in removed or _left(folder, slot.going_on, before))
+        and (folder.name in removed or (_RUN.fullmatch(folder.name) and _left(folder, slot.going_on, before)))
     ]
+
+
+def copies(state: Path, pipeline: str, before: datetime) -> list[Path]:
+    """Tables of several partitions that were put together before then; who reads them makes them anew."""
+    made = folder_of(state, pipeline, "").with_name(TOGETHER).glob("*.parquet")
+    return sorted(f for f in made if datetime.fromtimestamp(f.stat().st_mtime, UTC) < before)
 
 
 def _left(folder: Path, going_on: frozenset[str], before: datetime) -> bool:
@@ -64,16 +77,20 @@ def bytes_in(paths: Sequence[Path]) -> int:
     return sum(_size(file) for path in paths for file in _files(path))
 
 
-def remove(paths: Sequence[Path]) -> None:
-    """Take them away."""
+def remove(paths: Sequence[Path]) -> list[Path]:
+    """Take them away; of a link the link, never what it leads to. Gives those that could not be removed."""
     for path in paths:
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+    return [path for path in paths if os.path.lexists(path)]
 
 
 def _files(path: Path) -> Iterator[Path]:
+    if path.is_symlink():
+        return iter(())
     return path.rglob("*") if path.is_dir() else iter([path])
 
 

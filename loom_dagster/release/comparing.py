@@ -119,7 +119,9 @@ def _side(folder: Path, outputs: Sequence[str], evaluators: Sequence[str]) -> _S
 def _quarantined(path: Path, evaluators: Sequence[str]) -> tuple[pa.Array, dict[str, pa.Array]]:
     ids: list[str] = []
     scores: dict[str, list[float | None]] = {name: [] for name in evaluators}
-    for batch in pq.ParquetFile(path).iter_batches(_AT_ONCE, columns=["record_id", "scores"]):
+    for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(
+        _AT_ONCE, columns=["record_id", "scores"]
+    ):
         ids += batch.column(0).to_pylist()
         for text in batch.column(1).to_pylist():
             said = {s["name"]: s["value"] for s in orjson.loads(text)} if text else {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from loom_dagster.connectors.plain import plain_rows
+from loom_dagster.errors import Misconfigured
 from loom_dagster.release.columns import PREFIX, RECORD_ID
 from loom_dagster.release.row_index import rows_in_index
 
-__all__ = ["Found", "find_record", "has_record"]
+__all__ = ["Found", "find_record", "has_record", "readable"]
 
 _AT_ONCE = 65_536
 _TABLES = ("transformed", "quarantine", "deferred")
@@ -35,8 +37,29 @@ class Found:
     kept: dict[str, Any] | None = None
 
 
+@contextlib.contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """While tables of the snapshot at ``folder`` are read. Raises Misconfigured for one that is damaged."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise Misconfigured(
+            "the tables of a snapshot cannot be read",
+            where=str(folder),
+            why=str(error).partition("\n")[0],
+            fix="bring them back from a backup, or make them again: loom run PIPELINE --fresh",
+            kind="snapshot_damaged",
+        ) from error
+
+
 def find_record(folder: Path, record_id: str) -> Found | None:
-    """The record in the snapshot at ``folder``; None when it is not there, or the files are gone."""
+    """The record in the snapshot at ``folder``; None when it is not there, or the files are gone. Raises Misconfigured
+    for a table that is damaged."""
+    with readable(folder):
+        return _found(folder, record_id)
+
+
+def _found(folder: Path, record_id: str) -> Found | None:
     for table in _TABLES:
         whole = _row(folder / "quarantine_source.parquet", record_id) if table == "quarantine" else None
         batch = _row(folder / f"{table}.parquet", record_id, () if whole is None else _TEXT_OF_ROW)
@@ -64,10 +87,10 @@ def _kept(batch: pa.RecordBatch) -> dict[str, Any]:
 
 
 def _row(path: Path, record_id: str, without: Sequence[str] = ()) -> pa.RecordBatch | None:
-    numbers: Iterable[int] | None = rows_in_index(path, record_id)
-    if numbers == [] or not path.exists():
+    if not path.exists():
         return None
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+        numbers: Iterable[int] | None = rows_in_index(path, record_id, file.metadata.num_rows)
         name = RECORD_ID if RECORD_ID in file.schema_arrow.names else "record_id"
         if numbers is None:  # of a time before there were indexes, or a merge of several snapshots
             numbers = _scanned(file, name, record_id)

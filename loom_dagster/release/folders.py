@@ -6,7 +6,9 @@ import hashlib
 import re
 from pathlib import Path
 
-__all__ = ["encoded", "slot"]
+__all__ = ["TOGETHER", "encoded", "slot"]
+
+TOGETHER = ".together"  # beside the partitions of a pipeline: tables of several, for who reads them at once
 
 _LONGEST = 100
 

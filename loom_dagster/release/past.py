@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from loom_dagster.connectors.plain import plain_rows
 from loom_dagster.errors import Misconfigured
 from loom_dagster.release.columns import POSITION, RECORD_ID, score_columns
 from loom_dagster.release.snapshot import Snapshot
@@ -19,6 +20,7 @@ from loom_dagster.release.snapshot import Snapshot
 __all__ = ["PastRecord", "past_ids", "past_records"]
 
 _OURS = "_loom_"
+_Change = Callable[[pa.Table], pa.Table]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,24 +44,30 @@ def past_ids(snapshot: Snapshot) -> Iterator[str]:
             yield from batch.column(0).to_pylist()
 
 
-def past_records(snapshot: Snapshot, ids: Collection[str], evaluators: Sequence[str]) -> Iterator[PastRecord]:
-    """The records ``ids``. Raises Misconfigured when the files are gone."""
+def past_records(
+    snapshot: Snapshot,
+    ids: Collection[str],
+    evaluators: Sequence[str],
+    redact: _Change = lambda rows: rows,
+) -> Iterator[PastRecord]:
+    """The records ``ids``, their rows after ``redact``. Raises Misconfigured when the files are gone."""
     wanted = pa.array(sorted(ids), pa.string())
     source = [
         n for n in _open(snapshot, "quarantine_source").schema_arrow.names if n not in (RECORD_ID, POSITION)
     ]
-    yield from _passed(snapshot, wanted, source, evaluators)
-    yield from _quarantined(snapshot, wanted, source)
+    yield from _passed(snapshot, wanted, source, evaluators, redact)
+    yield from _quarantined(snapshot, wanted, source, redact)
 
 
 def _passed(
-    snapshot: Snapshot, wanted: pa.Array, source: Sequence[str], evaluators: Sequence[str]
+    snapshot: Snapshot, wanted: pa.Array, source: Sequence[str], evaluators: Sequence[str], redact: _Change
 ) -> Iterator[PastRecord]:
     file = _open(snapshot, "transformed")
     output = [n for n in file.schema_arrow.names if n not in source and not n.startswith(_OURS)]
     columns = {e: c for e, c in score_columns(evaluators).items() if c in file.schema_arrow.names}
     for batch in file.iter_batches():
-        for row in batch.filter(pc.is_in(batch.column(RECORD_ID), wanted)).to_pylist():
+        rows = batch.filter(pc.is_in(batch.column(RECORD_ID), wanted))
+        for row in _rows(redact(pa.Table.from_batches([rows]))):
             yield PastRecord(
                 id=row[RECORD_ID],
                 columns={name: row[name] for name in source},
@@ -71,9 +79,11 @@ def _passed(
             )
 
 
-def _quarantined(snapshot: Snapshot, wanted: pa.Array, source: Sequence[str]) -> Iterator[PastRecord]:
+def _quarantined(
+    snapshot: Snapshot, wanted: pa.Array, source: Sequence[str], redact: _Change
+) -> Iterator[PastRecord]:
     kept = _within(_open(snapshot, "quarantine_source").read(), RECORD_ID, wanted)
-    rows = {row[RECORD_ID]: row for row in kept.to_pylist()}
+    rows = {row[RECORD_ID]: row for row in _rows(redact(kept))}
     names = ["record_id", "reason", "scores", "output", "cost_usd"]
     for row in _within(_open(snapshot, "quarantine").read(names), "record_id", wanted).to_pylist():
         if row["record_id"] not in rows:  # it never became a record
@@ -90,6 +100,12 @@ def _quarantined(snapshot: Snapshot, wanted: pa.Array, source: Sequence[str]) ->
         )
 
 
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """As the pipeline reads them: also times that are finer than Python's."""
+    for batch in table.to_batches():
+        yield from plain_rows(batch)
+
+
 def _within(table: pa.Table, column: str, wanted: pa.Array) -> pa.Table:
     return table.filter(pc.is_in(table.column(column), wanted))
 
@@ -104,4 +120,4 @@ def _open(snapshot: Snapshot, name: str) -> pq.ParquetFile:
             fix=f"compare with a newer run, or with a git ref: `loom test {snapshot.pipeline} --baseline HEAD`",
             kind="snapshot_gone",
         )
-    return pq.ParquetFile(path)
+    return pq.ParquetFile(path, pre_buffer=False)

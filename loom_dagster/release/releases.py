@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from loom_dagster.errors import Misconfigured
 from loom_dagster.ledger import Ledger, SnapshotRow
-from loom_dagster.release.folders import slot
+from loom_dagster.release.folders import TOGETHER, slot
 from loom_dagster.release.snapshot import Snapshot
 from loom_dagster.release.union import together, union_of
 
@@ -121,7 +121,7 @@ class Releases:
             )
         for part in parts:
             _there(part, part.transformed)
-        return together(parts, slot(self._state, pipeline, "").with_name(".together"), keyed=keyed)
+        return together(parts, slot(self._state, pipeline, "").with_name(TOGETHER), keyed=keyed)
 
     def read_table(
         self, pipeline: str, partition: str = "", *, columns: Sequence[str] | None = None

@@ -88,7 +88,7 @@ def merge_retry(base: Snapshot, retried: Written, directory: Path) -> Written:
     places = dict(zip(kept.column(RECORD_ID).to_pylist(), kept.column(POSITION).to_pylist(), strict=True))
     passed = _within(pq.read_table(retried.transformed), RECORD_ID, list(places))
     failed = _within(pq.read_table(retried.quarantine), "record_id", list(places))
-    base_file = pq.ParquetFile(base.transformed)
+    base_file = pq.ParquetFile(base.transformed, pre_buffer=False)
     schema = _merged(base_file.schema_arrow, passed.schema, base)
     passed_ids, failed_ids = passed.column(RECORD_ID), failed.column("record_id")
     folder = FolderWriter(

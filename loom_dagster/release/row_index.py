@@ -75,16 +75,17 @@ class IndexFile:
             self._waiting = [rest] if len(rest) else []
 
 
-def rows_in_index(table: Path, record_id: str) -> list[int] | None:
-    """The rows of the table that may be the record's; None when it has no index that can be read."""
+def rows_in_index(table: Path, record_id: str, rows: int | None = None) -> list[int] | None:
+    """The rows of the table that may be the record's; None when it has no index that can be read. ``rows``: how many the
+    table has, where that is known; an index of another number is none of it."""
     try:
         with index_of(table).open("rb") as file:
-            rows, rest = divmod(os.fstat(file.fileno()).st_size - len(_MAGIC), _EACH)
-            if rest or file.read(len(_MAGIC)) != _MAGIC:
+            held, rest = divmod(os.fstat(file.fileno()).st_size - len(_MAGIC), _EACH)
+            if rest or rows not in (None, held) or file.read(len(_MAGIC)) != _MAGIC:
                 return None
             with closing(mmap(file.fileno(), 0, access=ACCESS_READ)) as there:
-                return _found(there, _hashes([record_id])[0], rows)
-    except OSError:
+                return [row for row in _found(there, _hashes([record_id])[0], held) if row < held]
+    except (OSError, ValueError):  # also one that is cut off while it is read
         return None
 
 

@@ -81,7 +81,7 @@ def _write(made: Path, files: Sequence[Path], newest: Snapshot, batches: Iterato
 
 def _rows(files: Sequence[Path]) -> Iterator[pa.RecordBatch]:
     for path in files:
-        yield from pq.ParquetFile(path).iter_batches(_AT_ONCE)
+        yield from pq.ParquetFile(path, pre_buffer=False).iter_batches(_AT_ONCE)
 
 
 def gone(before: Path, now: Sequence[Path]) -> tuple[int, list[str]]:
@@ -111,7 +111,7 @@ def _latest(files: Sequence[Path], scratch: Path) -> Iterator[pa.RecordBatch]:
                 number += len(ids)
         ends = [*starts[1:], number]
         for path, start, end in zip(files, reversed(starts), reversed(ends), strict=True):
-            for batch in pq.ParquetFile(path).iter_batches(_AT_ONCE):
+            for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(_AT_ONCE):
                 numbers = index.find(batch.column(RECORD_ID).to_pylist())
                 yield batch.filter(
                     pa.array([n is not None and start <= n < end for n in numbers], pa.bool_())
@@ -119,7 +119,7 @@ def _latest(files: Sequence[Path], scratch: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _ids(path: Path) -> Iterator[list[str]]:
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(path, pre_buffer=False)
     name = RECORD_ID if RECORD_ID in file.schema_arrow.names else "record_id"
     for batch in file.iter_batches(_AT_ONCE, columns=[name]):
         yield batch.column(0).to_pylist()

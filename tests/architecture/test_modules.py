@@ -72,6 +72,18 @@ def test_no_error_is_swallowed_and_nothing_runs_text_as_code(modules, root):
     assert not found
 
 
+def test_no_parquet_file_is_kept_in_memory_while_it_is_read(modules, root):
+    """By default Arrow keeps every byte that it has read of a file for as long as the file is open."""
+    found = []
+    for path in modules:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "ParquetFile":
+                given = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
+                if given.get("pre_buffer") is not False:
+                    found.append(f"{path.relative_to(root)}:{node.lineno}")
+    assert not found
+
+
 def _catches_all(handler: ast.ExceptHandler) -> bool:
     return handler.type is None or getattr(handler.type, "id", "") in {"BaseException", "Exception"}
 

@@ -230,6 +230,68 @@ def test_what_killed_processes_left_goes(loom, project):
     assert len(folders(project)) == 1
 
 
+def test_tables_of_several_partitions_go_and_are_made_anew_for_who_reads_them(loom, project):
+    days = ["2024-01-01", "2024-01-02"]
+    rows = [f"{id_},{day}T08:00:00,text" for id_, day in zip("ab", days, strict=True)]
+    project.write("data/in.csv", "\n".join(["id,at,text", *rows]))
+    daily = {"every": "daily", "start": days[0], "end": "2024-01-03", "column": "at"}
+    project.pipeline(
+        extract={"source": "data/in.csv", "key": "id", "partitions": daily}, load={"destination": "out/"}
+    )
+    loom = Loom.open(project.root, {})
+    for day in days:
+        loom.run("classify", partition=day)
+    made = loom.releases.read_together("classify", days, keyed=True)
+    assert cleaned(loom)[0][("leftover folders", "classify")] == 1
+    assert not made.exists()
+    assert pq.read_table(loom.releases.read_together("classify", days, keyed=True)).num_rows == 2
+
+
+def test_questions_of_batches_go_when_nobody_waits_for_them(loom, project):
+    run(loom)
+    handle = loom.ledger.begin_run("classify", "", "f")
+    book, folder = loom.ledger.batches, project.root / ".loom" / "batches"
+    sent = book.begin(handle, provider="openai", endpoint="https://x", model="m")
+    book.seal(sent, requests=1, reserved=1)
+    gathered = book.begin(handle, provider="openai", endpoint="https://x", model="m")
+    folder.mkdir()
+    for batch in (sent, gathered, "0123456789abcdef"):
+        (folder / f"{batch}.jsonl").write_text("a record of somebody")
+    assert cleaned(loom, what=["scratch"])[0] == {}  # the run is alive
+    loom.ledger.leave_run(handle)
+    assert cleaned(loom, what=["scratch"])[0] == {("scratch", ""): 2}
+    assert [f.stem for f in folder.iterdir()] == [sent]
+
+
+def test_nothing_outside_goes_and_nothing_that_is_not_ours(loom, project, tmp_path):
+    outside = tmp_path / "outside"
+    (outside / "deep").mkdir(parents=True)
+    (outside / "deep" / "file").write_text("precious")
+    old, newest = run(loom), run(loom)
+    place = project.root / ".loom" / "datasets" / "classify" / "all"
+    (place / "20200101T000000-abcdef").symlink_to(outside)
+    (place / old.run_id).rename(tmp_path / "moved")
+    (place / old.run_id).symlink_to(tmp_path / "moved")
+    (place / "notes").mkdir()
+    numbers, left_out = cleaned(loom, what=["snapshots"])
+    assert (numbers[("snapshots", "classify")], left_out) == (1, [])
+    assert folders(project) == [newest.run_id, "notes"]
+    assert (outside / "deep" / "file").read_text() == "precious"
+    assert (tmp_path / "moved" / "transformed.parquet").exists()
+    assert cleaned(loom, what=["snapshots"]) == ({}, [])
+
+
+def test_what_cannot_be_removed_is_said(loom, project, monkeypatch):
+    old, _ = run(loom), run(loom)
+    with monkeypatch.context() as patch:  # as on a disk that is mounted read-only, which root sees too
+        patch.setattr("shutil.rmtree", lambda *args, **how: None)
+        _, left_out = cleaned(loom, what=["snapshots"])
+    assert len(left_out) == 1
+    assert old.run_id in left_out[0]
+    assert "cannot be removed" in left_out[0]
+    assert cleaned(loom, what=["snapshots"]) == ({("leftover folders", "classify"): 1}, [])
+
+
 KILLED = """
 import os, signal, sys
 from datetime import timedelta

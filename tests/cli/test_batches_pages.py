@@ -124,6 +124,8 @@ def test_batches_are_listed_and_can_be_cancelled(project, server):
     waiting = begin(project, server)
     cancelled = project.loom("batches", "cancel", listed[0]["batch_id"][:6])
     assert cancelled.code == 0 and server.stats()["cancel"] == 1
+    [entry] = project.loom("audit", "--json").json["entries"]
+    assert (entry["action"], entry["subject"]) == ("batch_cancel", listed[0]["batch_id"])
     said, _ = waiting.communicate(timeout=60)  # it takes what was answered, and asks nothing again by itself
     assert waiting.returncode == 0 and "was cancelled by" in said and server.stats()["create"] == 1
     again = project.run()

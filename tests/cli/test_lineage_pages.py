@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
@@ -120,6 +121,21 @@ def test_two_runs_are_compared(loom, run, shop):
     ):
         assert words in out
     assert json.loads(loom("lineage", "classify", "--diff", run, second, "--json")[1])["prompt"]["changed"]
+
+
+def test_the_command_that_goes_on_can_be_pasted_whatever_the_id_is(loom, shop):
+    record = "a 'b'\\\n\x1b[31mü"
+    shop.reviews({record: "fine"}, "data/odd.parquet")
+    shop.pipeline("classify", extract={"source": "data/odd.parquet", "key": "id"})
+    below = {"source": "pipeline://classify", "key": "id"}
+    shop.pipeline("insights", extract=below, load={"schema": {"topic": {"type": "string"}}})
+    for name in ("classify", "insights"):
+        loom("run", name, "--direct")
+    _, out, _ = loom("lineage", "insights", "--record", record)
+    [line] = [line for line in out.splitlines() if "made by: " in line]
+    words = line.partition("loom lineage classify --record ")[2]
+    said = subprocess.run(["bash", "-c", f"printf %s {words}"], capture_output=True, check=True)
+    assert said.stdout.decode() == record
 
 
 def test_it_can_be_written_to_a_file(loom, run, shop):

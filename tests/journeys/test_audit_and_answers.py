@@ -46,7 +46,7 @@ def test_answers_are_counted_and_forgotten_with_a_reason(project: Project) -> No
     project.pipeline()
     project.run()
     told = project.loom("answers", "--json").json
-    assert (told["answers"], told["groups"][0]["prompt"]) == (4, "classify")
+    assert (told["answers"], told["groups"][0]["prompt"].partition("@")[0]) == (4, "classify")
     gone = project.loom("answers", "forget", "--record", "r2", "--why", "asked to", "--json")
     assert gone.json == {"forgotten": 1}
     [entry] = project.loom("audit", "--json").json["entries"]
@@ -54,6 +54,8 @@ def test_answers_are_counted_and_forgotten_with_a_reason(project: Project) -> No
     assert entry["detail"] == {"answers": 1, "record": "r2"}
     again = project.run("classify", "--fresh").outcome
     assert (again["spending"]["calls"], again["spending"]["reused"]) == (1, 3)
+    nobodys = project.loom("answers", "forget", "--record", "r9", "--why", "asked to")
+    assert (nobodys.code, "loom lineage PIPELINE --record ID" in " ".join(nobodys.out.split())) == (0, True)
 
 
 def test_what_is_not_there_is_named(project: Project) -> None:

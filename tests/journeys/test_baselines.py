@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -249,3 +250,17 @@ def test_a_cost_that_nobody_will_know_is_refused_before_anybody_is_asked(project
         "classify_test.yaml:8: test `cheap`: it is about costs, and the price of `openai/any` is not known"
         in refused.err
     )
+
+
+def test_times_finer_than_pythons_are_read_as_a_run_reads_them(tmp_path: Path) -> None:
+    project = Project(tmp_path / "fine")
+    at = pa.array([1700000000123456789], pa.timestamp("ns"))
+    (project.root / "data").mkdir()
+    pq.write_table(pa.table({"id": ["a"], "text": ["x"], "at": at}), project.root / "data/reviews.parquet")
+    never = {"name": "never", "type": "regex", "field": "sentiment", "pattern": "nope"}
+    project.pipeline(evaluate={"evaluators": [never]})
+    case = "unit_tests: [{name: one, input: {id: c, text: fine}, expected: {sentiment: positive}}]"
+    project.write("tests/classify_test.yaml", f"pipeline: classify\n{case}\n")
+    run_id = project.run().outcome["run_id"]
+    compared = project.loom("test", "classify", "--baseline", run_id)
+    assert (compared.code, "0 calls paid, 1 reused" in compared.out) == (0, True), compared.out

@@ -19,6 +19,7 @@ from loom_dagster.extract import Redactor
 from tests.journeys.project import Project, Run
 from tests.journeys.test_databases import execute, look
 from tests.journeys.test_streaming import Shop
+from tests.servers.batches import BatchServer
 from tests.servers.databases import Server
 from tests.servers.llm import LLMServer
 
@@ -50,6 +51,14 @@ LINES = [
     },
 ]
 OUTPUT = {"sentiment": {"type": "string"}, "said": {"type": "string"}}
+TESTS = """
+pipeline: people
+distributional_tests:
+  - {name: of_the_source, type: statistical, sample_size: 2, assertions: [count() >= 1]}
+  - {name: of_a_file, type: statistical, source: data/more.csv, sample_size: 2, assertions: [fraction(length(output.said) > 999) > 0.5]}
+integration_tests:
+  - {name: end_to_end, steps: [{extract: 4 sample records}], assertions: [records_extracted == 4]}
+"""
 
 
 def answer(request: dict[str, Any]) -> str:
@@ -128,6 +137,9 @@ class Planted:
             "state": count(piece for f in files if f not in dagster for piece in pieces(f)),
             "dagster": count(piece for f in dagster for piece in pieces(f)),
             "outputs": count(p for f in (self.project.root / "out").rglob("*.parquet") for p in pieces(f)),
+            "tests": count(
+                p for f in (self.project.root / "tests").rglob("*") if f.is_file() for p in pieces(f)
+            ),
             "database": count(self._tables()),
             "terminal": count(f"{run.out}\n{run.err}".encode() for run in self.shown),
             "model": count(orjson.dumps(request) for request in self.server.requests),
@@ -165,6 +177,49 @@ def use(planted: Planted) -> None:
         )
     planted.loom("quarantine", "retry", "people", "--all")
     planted.loom("alerts", "list", "--json")
+    look_back(planted)
+
+
+def look_back(planted: Planted) -> None:
+    """What is told afterwards, or before anything is asked; and prompts that are tested."""
+    run = planted.loom("history", "people", "--json").json["runs"][-1]["run_id"]
+    for args in (
+        ("lineage", "people", "--run", run, "--format", "openlineage"),
+        ("lineage", "people", "--run", run, "--json"),
+        ("report", run),
+        ("cost", "people", "--dry-run", "--json"),
+        ("cost", "nested", "--dry-run"),
+        ("metrics", "people", "--format", "prometheus"),
+        ("audit", "--json"),
+    ):
+        assert planted.loom(*args).code == 0
+    [passed, *_] = planted.loom("run", "people", "--direct", "--json", "--fresh").outcome["sample"]
+    assert planted.loom("lineage", "people", "--record", passed["_loom_record_id"]).code == 0
+    planted.project.write("data/more.csv", CSV)
+    planted.project.write("tests/people_test.yaml", TESTS)
+    for how in (("--record",), ("--replay", "--json")):
+        tested = planted.loom("test", "people", *how)
+        assert (tested.code, "of_a_file" in tested.out) == (1, True), tested.err
+
+
+def test_what_waits_in_a_batch_is_redacted_too(project: Project) -> None:
+    project.write("data/people.csv", CSV.replace(",one too many", ""))
+    project.write("prompts/p.txt", "{{ input.email }} {{ input.phone }} {{ input.text }}")
+    project.environ = {"OPENAI_API_KEY": "k"}
+    with BatchServer() as provider:
+        transform = {"prompt": "prompts/p.txt", "model": "openai/any", "mode": "batch"}
+        project.pipeline(
+            extract={"source": "data/people.csv", "key": "email", "redact": ["email", "phone"]},
+            transform={**transform, "api_base": provider.base_url},
+        )
+        assert project.run().json["runs"][0]["waits"]
+        shown = project.loom("batches", "--json").out + project.loom("status", "--json").out
+        spooled = list((project.root / ".loom" / "batches").rglob("*.jsonl"))
+        asked = [orjson.dumps(provider.lines()), shown.encode()]
+    assert b"redacted:" in spooled[0].read_bytes()
+    kept = [f for f in (project.root / ".loom").rglob("*") if f.is_file()]
+    assert count(iter(asked)) == 0
+    assert count(piece for file in kept for piece in pieces(file)) == 0
 
 
 @pytest.fixture
@@ -268,6 +323,25 @@ def test_rows_that_were_kept_before_are_redacted_when_they_are_tried_again(
     project.loom("quarantine", "retry", "classify", "--all")
     assert b"redacted:" in orjson.dumps(server.requests[-1])
     assert b"zorvex" not in orjson.dumps(server.requests[-1])
+
+
+def test_records_of_a_run_from_before_are_redacted_when_a_version_is_compared_with_it(
+    project: Project, server: LLMServer
+) -> None:
+    project.environ = {"OPENAI_API_KEY": "k"}
+    project.reviews({"zorvex@x.example": "fine", "b@x.example": "WRONG zorvex"})
+    transform = {"prompt": "prompts/classify.txt", "model": "openai/any", "api_base": server.base_url}
+    project.pipeline(transform=transform)
+    run_id = project.run().outcome["run_id"]
+    asked = len(server.requests)
+    project.pipeline(transform=transform, extract={"redact": ["id", "text"]})
+    case = "unit_tests: [{name: one, input: {id: c, text: fine}, expected: {sentiment: positive}}]"
+    project.write("tests/classify_test.yaml", f"pipeline: classify\n{case}\n")
+    compared = project.loom("test", "classify", "--baseline", run_id, "--json")
+    later = server.requests[asked:]
+    assert len(later) >= 2, compared.err + compared.out
+    assert b"redacted:" in orjson.dumps(later)
+    assert count(iter([orjson.dumps(later), compared.out.encode(), compared.err.encode()])) == 0
 
 
 def test_messages_of_a_stream_are_redacted_from_the_first_batch_on(

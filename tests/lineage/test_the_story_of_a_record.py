@@ -273,6 +273,14 @@ def test_without_files_the_ledger_still_knows_the_quarantine(shop):
     assert "loom run classify --fresh" in str(refused.value)
 
 
+def test_that_a_record_may_have_been_in_files_that_are_gone_is_said(shop):
+    shutil.rmtree(shop.folder(shop.ran()))
+    shop.ran(fresh=True)
+    with pytest.raises(Misconfigured, match="1 of 2 snapshots cannot be looked into") as refused:
+        shop.trace("zzz")
+    assert "files of its snapshots are gone" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("record", "where", "words"),
     [

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from loom_dagster.errors import Misconfigured
 from loom_dagster.release import row_index
 from loom_dagster.release.finding import find_record, has_record
 from loom_dagster.release.row_index import IndexFile, index_of, rows_in_index
@@ -26,7 +27,7 @@ def test_every_record_is_found_where_it_is(make, tmp_path):
     assert has_record(folder, "r99") is None
 
 
-@pytest.mark.parametrize("break_it", ["gone", "short", "other"])
+@pytest.mark.parametrize("break_it", ["gone", "short", "other", "a row", "half"])
 def test_without_a_usable_index_the_table_is_read(make, tmp_path, break_it):
     folder = make.written(tmp_path / "run-1", "pfpppf").transformed.parent
     for path in folder.glob("*.idx"):
@@ -34,11 +35,33 @@ def test_without_a_usable_index_the_table_is_read(make, tmp_path, break_it):
             path.unlink()
         else:
             held = path.read_bytes()
-            path.write_bytes(held[:-1] if break_it == "short" else b"otherfmt" + held[8:])
+            cut = {
+                "short": held[:-1],
+                "other": b"otherfmt" + held[8:],
+                "a row": held[:-12],
+                "half": held[:44],
+            }
+            path.write_bytes(cut[break_it])
     assert find_record(folder, "r4").row["_loom_record_id"] == "r4"
     assert find_record(folder, "r1").kept == {"id": 1, "text": "text 1"}
     assert find_record(folder, "nobody") is None
-    assert has_record(folder, "r4") is None
+    assert has_record(folder, "r4") is None or break_it in ("a row", "half")
+
+
+def test_an_index_that_names_rows_that_are_not_there_is_no_reason_to_fail(make, tmp_path):
+    folder = make.written(tmp_path / "run-1", "pppp").transformed.parent
+    path = folder / "transformed.idx"
+    path.write_bytes(path.read_bytes()[: 8 + 4 * 8] + b"\xff" * 16)
+    assert find_record(folder, "r2") is None
+
+
+@pytest.mark.parametrize("left", [0, 100, -50])
+def test_a_damaged_table_is_said_to_be_one(make, tmp_path, left):
+    table = make.written(tmp_path / "run-1", "pppp").transformed
+    table.write_bytes(table.read_bytes()[:left])
+    with pytest.raises(Misconfigured, match="cannot be read") as told:
+        find_record(table.parent, "r2")
+    assert told.value.where == str(table.parent)
 
 
 def test_a_snapshot_whose_files_are_gone_has_no_record(tmp_path):
