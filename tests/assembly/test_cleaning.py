@@ -247,22 +247,6 @@ def test_tables_of_several_partitions_go_and_are_made_anew_for_who_reads_them(lo
     assert pq.read_table(loom.releases.read_together("classify", days, keyed=True)).num_rows == 2
 
 
-def test_questions_of_batches_go_when_nobody_waits_for_them(loom, project):
-    run(loom)
-    handle = loom.ledger.begin_run("classify", "", "f")
-    book, folder = loom.ledger.batches, project.root / ".loom" / "batches"
-    sent = book.begin(handle, provider="openai", endpoint="https://x", model="m")
-    book.seal(sent, requests=1, reserved=1)
-    gathered = book.begin(handle, provider="openai", endpoint="https://x", model="m")
-    folder.mkdir()
-    for batch in (sent, gathered, "0123456789abcdef"):
-        (folder / f"{batch}.jsonl").write_text("a record of somebody")
-    assert cleaned(loom, what=["scratch"])[0] == {}  # the run is alive
-    loom.ledger.leave_run(handle)
-    assert cleaned(loom, what=["scratch"])[0] == {("scratch", ""): 2}
-    assert [f.stem for f in folder.iterdir()] == [sent]
-
-
 def test_nothing_outside_goes_and_nothing_that_is_not_ours(loom, project, tmp_path):
     outside = tmp_path / "outside"
     (outside / "deep").mkdir(parents=True)
