@@ -158,6 +158,8 @@ def carry_out(
             done = loom.load(name, options, own) if own else loom.load(name, options, partition=partition)
             outcome = replace(outcome, load=done)
     except LoomError as error:
+        if outcome is not None:
+            outcome = replace(outcome, stopped_by=f"not loaded: {error.sentence()}")
         return Ended(name=name, partition=partition, outcome=outcome, error=error)
     return Ended(name=name, partition=partition, outcome=outcome)
 
@@ -212,7 +214,8 @@ def show(ended: Sequence[Ended], terminal: Terminal) -> None:
             rows.append((terminal.sign(sign), shown(each), sentence))
         if each.error is not None:
             show_error(Terminal(sys.stderr), each.error)
-            rows.append((terminal.sign("bad"), shown(each), each.error.what))
+            if each.outcome is None:
+                rows.append((terminal.sign("bad"), shown(each), each.error.what))
         if each.waits_for:
             waits = ", which waits for a batch" if each.for_batches else ""
             sentence = f"not run: it reads from {', '.join(each.waits_for)}{waits}"

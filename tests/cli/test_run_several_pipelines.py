@@ -84,11 +84,15 @@ def test_the_worst_exit_code_wins_and_an_error_does_not_end_the_others(capsys):
     assert "Error: pipelines/bad.yaml:3: no such file" in capsys.readouterr().err
 
 
-def test_a_load_that_fails_keeps_the_outcome_and_fails_the_command():
+def test_a_load_that_fails_keeps_the_outcome_fails_the_command_and_is_no_success_on_the_page(capsys):
     [ended] = run(Loom(ends={"cannot load": ["a"]}), ["a"])
     assert ended.outcome.counts.passed == 2
     assert ended.exit_code == 1
     assert ended.document()["error"]["kind"] == "outage"
+    assert report([ended], as_json=False) == ended.exit_code
+    shown = capsys.readouterr().out
+    assert "Stopped: not loaded: the destination is down" in shown
+    assert "successfully" not in shown
 
 
 def test_a_trial_loads_nothing_and_waits_for_nobody():
