@@ -9,6 +9,7 @@ import asyncio
 import functools
 import os
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -132,9 +133,13 @@ def import_litellm() -> Any:
 
 @functools.cache
 def _import_litellm() -> Any:
-    with _environment():
+    with _environment(), warnings.catch_warnings():
+        # pydantic warns of its models, which are put together when the first one is made: where warnings are errors,
+        # there would be no answer
+        warnings.simplefilter("ignore")
         import litellm
 
+        litellm.ModelResponse()
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     # read when a model of Anthropic's is first asked, not at import; without it, a file from the network
