@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import hypothesis
+import pandas  # noqa: F401, ICN001 - a command that runs in this process would hide it from Arrow, for all tests to come
 import pytest
 
 from tests.servers.databases import MariaDb, Postgres, Redis, Server
