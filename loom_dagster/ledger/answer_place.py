@@ -66,6 +66,6 @@ def place_of_answers(settings: Settings) -> AnswerPlace:
         from loom_dagster.ledger.answer_file import AnswerFile
 
         return AnswerFile(address)
-    from loom_dagster.ledger.answer_server import AnswerServer
+    from loom_dagster.ledger.answer_schema import AnswerSchema
 
-    return AnswerServer(address)
+    return AnswerSchema(address)

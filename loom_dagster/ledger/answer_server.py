@@ -6,9 +6,8 @@ does no harm), and each may be done twice: who loses the connection in the middl
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -19,11 +18,7 @@ from loom_dagster.ledger.postgres import plain_engine, schema_of
 from loom_dagster.ledger.server import Away, Patience, Secrets, read_url, shown
 from loom_dagster.records import digest
 
-if TYPE_CHECKING:
-    from loom_dagster.clock import Clock
-    from loom_dagster.ledger.answer_table import AnswerTable
-
-__all__ = ["AnswerServer", "marked"]
+__all__ = ["AnswerServer", "given", "marked"]
 
 _T = TypeVar("_T")
 
@@ -59,8 +54,6 @@ class AnswerServer:
     Raises Misconfigured (kind ``ledger``) for everything that goes wrong with it. Texts may hold whatever a text can.
     """
 
-    newest = "created_at DESC"
-
     def __init__(self, url: str) -> None:
         read = read_url(url, "answer store")
         self.schema = schema_of(read, "answer store")
@@ -70,12 +63,6 @@ class AnswerServer:
         # two threads of a store, and whoever asks at once
         self._engine = plain_engine(read, "an answer store", isolation_level="AUTOCOMMIT", pool_size=2)
         self._there = False
-
-    def open(self, *, clock: Clock | None = None) -> AnswerTable:
-        """The store, made when it is missing; the caller closes it."""
-        from loom_dagster.ledger.answer_table import AnswerTable
-
-        return AnswerTable(self, clock=clock)
 
     def exists(self) -> bool:
         """Whether answers were ever stored there; nothing is made."""
@@ -94,39 +81,19 @@ class AnswerServer:
         sql = _MAY.format(schema=f'"{self.schema}"')
         [(version, *rights)] = self.run(lambda c: c.exec_driver_sql(sql).all(), patient=False)
         self._check(version)
-        for right, given in zip(("SELECT", "INSERT", "UPDATE"), rights, strict=True):
-            if not given:
+        for right, granted in zip(("SELECT", "INSERT", "UPDATE"), rights, strict=True):
+            if not granted:
                 raise self._unusable(f"permission denied: the user may not {right} in {self.table}")
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """What a query finds; its values stand for question marks. Nothing where there is no table."""
         if not self.exists():
             return []
-        return self.run(lambda c: [_read(row) for row in c.exec_driver_sql(_spelled(sql), _given(values))])
+        return self.run(lambda c: [_read(row) for row in c.exec_driver_sql(_spelled(sql), given(values))])
 
     def change(self, sql: str, values: Sequence[Any] = ()) -> int:
         """How many rows a statement changed; ``values`` as they are."""
         return self.run(lambda c: c.exec_driver_sql(_spelled(sql), tuple(values)).rowcount)
-
-    def size(self) -> int:
-        """Bytes on the server's disk, with the index and what waits for a vacuum."""
-        rows = self.rows("SELECT pg_total_relation_size(?)", [self.table])
-        return int(rows[0][0]) if rows else 0
-
-    def delete(self, condition: str, values: Sequence[Any]) -> int:
-        """Those for which it holds; in 256 transactions, as keys are spread evenly."""
-        if not self.exists():
-            return 0
-        sql = f"DELETE FROM {self.table} WHERE key >= ? AND key < ? AND {condition}"  # noqa: S608 - a plain name
-        ends = [bytes([first]) for first in range(256)] + [b"\xff" * 33]
-        given = _given(values)
-        return sum(self.change(sql, [*step, *given]) for step in itertools.pairwise(ends))
-
-    def shrink(self, *, alone: bool) -> bool:
-        """Let the server use the room of what was deleted again, at once; what it does later by itself."""
-        if self.exists():
-            self.change(f"VACUUM {self.table}")
-        return True
 
     def run(self, work: Callable[[Connection], _T], *, patient: bool = True) -> _T:
         """``work``, which may be done twice, on a connection; again when that is lost in the middle."""
@@ -199,7 +166,8 @@ def _spelled(sql: str) -> str:
     return sql.replace("?", "%s")
 
 
-def _given(values: Sequence[Any]) -> tuple[Any, ...]:
+def given(values: Sequence[Any]) -> tuple[Any, ...]:
+    """Values as they are bound."""
     return tuple(marked(value) if isinstance(value, str) else value for value in values)
 
 

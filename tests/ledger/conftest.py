@@ -9,7 +9,7 @@ import pytest
 
 from loom_dagster.ledger import Ledger, SnapshotRow
 from loom_dagster.ledger.answer_file import AnswerFile
-from loom_dagster.ledger.answer_server import AnswerServer
+from loom_dagster.ledger.answer_schema import AnswerSchema
 
 
 class HandClock:
@@ -65,7 +65,7 @@ def place_again(request, tmp_path):
     """Where answers may be: once more, as another process would see it."""
     if request.param == "postgres":
         url = request.getfixturevalue("on_postgres")
-        return lambda: AnswerServer(url)
+        return lambda: AnswerSchema(url)
     return lambda: AnswerFile(tmp_path / ".loom" / "answers.sqlite")
 
 

@@ -178,12 +178,12 @@ import asyncio, sys
 from pathlib import Path
 from loom_dagster.gateway import Origin
 from loom_dagster.ledger.answer_file import AnswerFile
-from loom_dagster.ledger.answer_server import AnswerServer
+from loom_dagster.ledger.answer_schema import AnswerSchema
 from loom_dagster.records import Answer, digest
 
 async def main():
     place = sys.argv[1]
-    store = (AnswerServer(place) if "://" in place else AnswerFile(Path(place))).open()
+    store = (AnswerSchema(place) if "://" in place else AnswerFile(Path(place))).open()
     async def one(n):
         await store.put(Answer(key=digest(n), model="m", text="x" * 500), Origin(pipeline="p", record_id="r", purpose="t"))
         sys.stdout.write(f"{n}\\n")
