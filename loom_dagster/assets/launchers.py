@@ -1,4 +1,4 @@
-"""Runs that Dagster starts on other machines, and a ledger that stays on one."""
+"""Runs that Dagster starts on several machines, and files that stay on one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ _ON_ONE_MACHINE = {"DefaultRunLauncher", "SyncInMemoryRunLauncher", "DockerRunLa
 
 
 def warn_of_files(context: dg.AssetExecutionContext, settings: Settings) -> None:
-    """Say so where the instance has a launcher for several machines and the ledger is a file."""
-    if settings.ledger is not None or not context.instance.is_persistent:
+    """Say so where the instance has a launcher for several machines, and the ledger or the answers are files."""
+    places = {"ledger": settings.ledger, "answers": settings.answers}
+    files = [name for name, server in places.items() if server is None]
+    if not files or not context.instance.is_persistent:
         return
     # the launcher itself is not made: one for Kubernetes would look for its cluster
     data = context.instance.get_ref().run_launcher_data
@@ -21,7 +23,7 @@ def warn_of_files(context: dg.AssetExecutionContext, settings: Settings) -> None
     if launcher in _ON_ONE_MACHINE or not launcher:
         return
     context.log.warning(
-        f"{launcher} may start runs on several machines, and the ledger is a file in {settings.state}/: budgets and limits are then "
-        "kept by each machine for itself, or, on a file system that they share, the file breaks. Keep it on Postgres: "
-        "[tool.loom] ledger or LOOM_LEDGER, see docs/deployment.md"
+        f"{launcher} may start runs on several machines, and {' and '.join(files)} are files in {settings.state}: each machine would "
+        "keep budgets and limits for itself and pay for answers again, or break a file that all write to. Keep them on Postgres: "
+        f"{' and '.join(f'LOOM_{name.upper()}' for name in files)}, see docs/deployment.md"
     )

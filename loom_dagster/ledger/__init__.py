@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from loom_dagster.ledger.address import ledger_address
+from loom_dagster.ledger.address import answers_address, ledger_address
 from loom_dagster.ledger.alert_rows import (
     AlertRow,
     ChannelRow,
@@ -36,6 +36,7 @@ from loom_dagster.ledger.rows import (
 )
 
 if TYPE_CHECKING:
+    from loom_dagster.ledger.answer_place import AnswerPlace, Answers, place_of_answers
     from loom_dagster.ledger.answers import AnswerLog
     from loom_dagster.ledger.audit import Audit, AuditRow, Deed, Tampering
     from loom_dagster.ledger.batch_tables import BatchRow
@@ -53,6 +54,8 @@ __all__ = [
     "AlertRow",
     "AnswerGroup",
     "AnswerLog",
+    "AnswerPlace",
+    "Answers",
     "Audit",
     "AuditRow",
     "BatchRow",
@@ -91,13 +94,20 @@ __all__ = [
     "Upkeep",
     "VersionRow",
     "WatermarkRow",
+    "answers_address",
     "ledger_address",
+<<<<<<< HEAD
     "this_process",
+=======
+    "place_of_answers",
+>>>>>>> main
 ]
 
 _LATE = {
     "AnswerGroup": "upkeep",
     "AnswerLog": "answers",
+    "AnswerPlace": "answer_place",
+    "Answers": "answer_place",
     "Audit": "audit",
     "AuditRow": "audit",
     "BatchRow": "batch_tables",
@@ -117,6 +127,7 @@ _LATE = {
     "Taken": "leases",
     "Tampering": "audit",
     "Upkeep": "upkeep",
+    "place_of_answers": "answer_place",
 }
 
 

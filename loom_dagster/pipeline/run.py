@@ -23,11 +23,11 @@ from loom_dagster.ledger import Ledger, RunHandle, SpendLog
 from loom_dagster.pipeline.begin import begin_when_free
 from loom_dagster.pipeline.conclude import Ended, conclude
 from loom_dagster.pipeline.heartbeat import keep_lease
+from loom_dagster.pipeline.here import settle_here
 from loom_dagster.pipeline.outcome import Outcome
-from loom_dagster.pipeline.plan import Plan
-from loom_dagster.pipeline.route import Route
+from loom_dagster.pipeline.plan import Plan, Work
 from loom_dagster.pipeline.stop import Stop
-from loom_dagster.pipeline.stream import Streamed, stream
+from loom_dagster.pipeline.stream import Streamed
 from loom_dagster.pipeline.tally import Tally
 from loom_dagster.records import dollars
 from loom_dagster.release import SnapshotWriter, Written
@@ -143,7 +143,7 @@ def _run(
     )
     began = clock.monotonic()
     try:
-        streamed, route, unsent = asyncio.run(
+        streamed, unsent = asyncio.run(
             _stream(plan, handle, ledger, spend, writer, tally, telling, stop, clock=clock)
         )
         spend.close()
@@ -157,7 +157,7 @@ def _run(
             ("evaluate", tally.passed),
         ):
             listen(StageDone(pipeline=plan.pipeline, stage=stage, records=n, seconds=seconds[stage]))
-        unfinished = streamed.interrupted or bool(route.waits)
+        unfinished = streamed.interrupted or bool(streamed.waits)
         written = None if unfinished else _commit(plan, handle, writer, streamed.batches)
         if written is not None:
             _tell_gone(plan, written, telling)
@@ -170,9 +170,9 @@ def _run(
         tally=tally,
         written=written,
         interrupted=streamed.interrupted,
-        waits=route.waits,
-        batches=() if plan.desk is None or not route.waits else plan.desk.waiting(handle),
-        stopped_by=route.stopped_by or unsent or route.over_budget,
+        waits=streamed.waits,
+        batches=() if plan.desk is None or not streamed.waits else plan.desk.waiting(handle),
+        stopped_by=streamed.stopped_by or unsent or streamed.over_budget,
         budgets=spend.use(),
         seconds={**seconds, "total": clock.monotonic() - began},
         notes=tuple(telling.notes),
@@ -194,35 +194,41 @@ async def _stream(
     stop: Stop,
     *,
     clock: Clock,
-) -> tuple[Streamed, Route, LoomError | None]:
-    def on_tick() -> None:
+) -> tuple[Streamed, LoomError | None]:
+    def tick() -> None:
         telling.progress(tally)
         _warn(plan, tally, telling)
 
+    work = Work(
+        plan=plan,
+        handle=handle,
+        spend=spend,
+        writer=writer,
+        tally=tally,
+        stop=stop,
+        note=telling.note,
+        tick=tick,
+        clock=clock,
+    )
+
     beating = asyncio.create_task(keep_lease(ledger, handle, spend, stop, telling.note, clock))
     try:
-        async with plan.gateway(tally.listen, telling.note, spend) as gateway:
-            route = plan.route(gateway, handle)
-            streamed = await stream(
-                plan.batches(), route, writer, tally, stop, pace=plan.pace, on_tick=on_tick, clock=clock
-            )
-        unsent = await _send(plan, streamed, route, telling.note)
+        streamed = await (plan.engine or settle_here)(work)
+        unsent = await _send(plan, streamed, telling.note)
     finally:
         beating.cancel()
         await asyncio.gather(beating, return_exceptions=True)
     telling.progress(tally, exhausted=True)
     _warn(plan, tally, telling)
-    return streamed, route, unsent
+    return streamed, unsent
 
 
-async def _send(
-    plan: Plan, streamed: Streamed, route: Route, note: Callable[[str], None]
-) -> LoomError | None:
+async def _send(plan: Plan, streamed: Streamed, note: Callable[[str], None]) -> LoomError | None:
     """What was gathered for batches goes to the provider, unless the stream did not get to its end: then all of it is
     gathered anew by the next start. Gives what kept it from being sent."""
     if plan.desk is None:
         return None
-    if streamed.interrupted or streamed.failure is not None or route.stopped_by is not None:
+    if streamed.interrupted or streamed.failure is not None or streamed.stopped_by is not None:
         plan.desk.order.drop()
         return None
     try:
