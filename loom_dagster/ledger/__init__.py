@@ -96,11 +96,8 @@ __all__ = [
     "WatermarkRow",
     "answers_address",
     "ledger_address",
-<<<<<<< HEAD
-    "this_process",
-=======
     "place_of_answers",
->>>>>>> main
+    "this_process",
 ]
 
 _LATE = {
