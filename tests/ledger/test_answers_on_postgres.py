@@ -160,10 +160,12 @@ async def test_who_was_forgotten_is_written_by_others_meanwhile(on_postgres, sto
     assert Upkeep(other).size() > 0
 
 
-async def test_a_newer_store_is_left_alone(store, place):
+async def test_a_newer_store_is_left_alone(store, place, on_postgres):
     place.change(f'INSERT INTO "{place.schema}".answers_version VALUES (99)')
     with pytest.raises(Misconfigured, match="newer"):
         place.open()
+    with pytest.raises(Misconfigured, match="newer"):
+        Upkeep(AnswerSchema(on_postgres)).groups()
 
 
 def test_ledger_and_answers_may_lie_in_one_schema(on_postgres, clock):
@@ -218,7 +220,7 @@ def test_rights_that_are_missing_are_named_before_anything_is_paid_for(role, on_
     execute(f'GRANT SELECT ON ALL TABLES IN SCHEMA "{place.schema}" TO {name}')
     with pytest.raises(Misconfigured, match="may not INSERT"):
         AnswerSchema(mine).open()
-    assert Upkeep(AnswerSchema(mine)).groups() == []  # to look is enough for that
+    assert Upkeep(AnswerSchema(mine)).groups() == []  # for which looking is enough
     execute(f'GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA "{place.schema}" TO {name}')
     store = AnswerSchema(mine).open()
     asyncio.run(put(store, ["a"]))
