@@ -110,6 +110,26 @@ def test_lineage_estimates_forgetting_and_cleaning_look_there_too(here: Project)
     assert here.loom("answers", "--json").json["answers"] == 0
 
 
+def test_answers_of_the_file_are_copied_and_not_paid_again(here: Project) -> None:
+    with LLMServer(text='{"sentiment": "positive"}') as server:
+        asks(here, server)
+        here.environ["LOOM_ANSWERS"] = ""
+        here.write("pyproject.toml", SETTINGS.replace("answers =", "# answers ="))
+        refused = here.loom("answers", "copy")
+        assert refused.code == 2 and "postgres://CONNECTION/SCHEMA" in refused.err
+        assert here.run().code == 0
+        paid = server.stats()["paid"]
+        here.write("pyproject.toml", SETTINGS)
+        copied = here.loom("answers", "copy")
+        assert f"{N} answers copied to postgresql://loom@" in copied.out, copied.err
+        assert here.loom("answers", "copy", "--json").json["new"] == 0
+        (here.root / ".loom" / "answers.sqlite").unlink()
+        assert here.run("classify", "--fresh").outcome["counts"]["passed"] == N
+        assert server.stats()["paid"] == paid
+    gone = here.loom("answers", "copy")
+    assert gone.code == 2 and "no file" in gone.err
+
+
 def test_an_address_that_is_wrong_is_told_and_nothing_is_spent(here: Project, postgres: Postgres) -> None:
     here.pipeline()
     url = here.environ["LOOM_CONNECTION_MEMORY"]
