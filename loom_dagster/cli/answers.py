@@ -103,3 +103,19 @@ def forget(
             text = "no answer was asked for this record first. If it shares that of another one, `loom lineage PIPELINE --record ID` names it"
             terminal.paragraph(text, first="   ", rest="   ")
     return OK
+
+
+@app.command()
+def copy(project: ProjectDir = None, as_json: AsJson = False) -> int:
+    """Copy the answers of the file in .loom into the database that `[tool.loom] answers` names; the file stays."""
+    from loom_dagster.assembly.moving import copy_answers
+
+    copied = copy_answers(open_loom(project))
+    if as_json:
+        emit(copied._asdict())
+        return OK
+    terminal = Terminal(sys.stdout)
+    known = copied.answers - copied.new
+    there = f"; {known:,} of {copied.answers:,} were there" if known else ""
+    terminal.line(f"{terminal.sign('good')} {counted(copied.new, 'answer')} copied to {copied.place}{there}")
+    return OK
