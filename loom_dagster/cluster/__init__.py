@@ -1,0 +1,1 @@
+"""The records of a run settled on a Ray cluster. The only room that imports Ray, inside functions."""
