@@ -52,6 +52,9 @@ class TillActor:
 class WorkerActor:
     """Calls without a provider."""
 
+    async def ready(self) -> None:
+        """The process is there."""
+
     async def work(
         self, name: str, till: Any, what: str, in_flight: int, seconds: float, *, limited: bool
     ) -> tuple[int, float, float]:
@@ -100,7 +103,9 @@ class WorkerActor:
 def main(arguments: list[str]) -> None:
     import ray
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--in-flight", type=int, default=512)
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -110,15 +115,16 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         with Ledger(Path(folder) / "ledger.sqlite") as ledger:
             run = ledger.begin_run("p", "", "f")
-        ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)
+        ray.init(
+            address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False
+        )
         try:
             till = ray.remote(TillActor).options(num_cpus=0).remote(folder, run, this_process(), given.budget)
             workers = [ray.remote(WorkerActor).options(num_cpus=0).remote() for _ in range(given.workers)]
-            began = ray.get(till.numbers.remote())
+            ray.get([worker.ready.remote() for worker in workers])
             load = (given.what, given.in_flight, given.seconds)
             work = [
-                w.work.remote(f"w{n}", till, *load, limited=bool(given.budget))
-                for n, w in enumerate(workers)
+                w.work.remote(f"w{n}", till, *load, limited=bool(given.budget)) for n, w in enumerate(workers)
             ]
             time.sleep(WARM_UP + 0.5)
             began = ray.get(till.numbers.remote())

@@ -5,7 +5,7 @@ from loom_dagster.pipeline.conclude import Ended, conclude
 from loom_dagster.pipeline.consume import consume
 from loom_dagster.pipeline.intake import Room
 from loom_dagster.pipeline.outcome import Counts, LoadResult, Outcome, ScoreSummary, Spending, Status, Verdict
-from loom_dagster.pipeline.plan import Base, Plan
+from loom_dagster.pipeline.plan import Base, Engine, Plan, Work
 from loom_dagster.pipeline.route import Deferred, Fate, OnFailure, Route
 from loom_dagster.pipeline.run import run
 from loom_dagster.pipeline.stop import Stop
@@ -19,6 +19,7 @@ __all__ = [
     "Counts",
     "Deferred",
     "Ended",
+    "Engine",
     "Fate",
     "LoadResult",
     "OnFailure",
@@ -35,6 +36,7 @@ __all__ = [
     "Tally",
     "Terms",
     "Verdict",
+    "Work",
     "conclude",
     "consume",
     "run",

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from loom_dagster.pipeline.route import Fate
 from loom_dagster.records import Batch, Record
 
-__all__ = ["Intake", "OpenPiece", "Room"]
+__all__ = ["Intake", "OpenPiece", "Room", "pieces"]
 
 _PIECE = 256  # records; a slow one keeps so many from being written
 
@@ -116,7 +116,7 @@ class Intake:
             self.exhausted = True
             return
         self._ahead = loop.run_in_executor(self._reader, next, self._batches, None)
-        for part in _parts(batch, self._pieces):
+        for part in pieces(batch, self._pieces):
             self._pieces += 1
             self._count(part, 1)
             rows = part.records
@@ -130,7 +130,7 @@ class Intake:
         self._size += sign * part.table.nbytes * len(part.records) // max(part.table.num_rows, 1)
 
 
-def _parts(batch: Batch, index: int) -> Iterator[Batch]:
+def pieces(batch: Batch, index: int) -> Iterator[Batch]:
     """The batch in pieces, numbered from ``index``; a rejected row stays between its neighbours."""
     rejected = deque(batch.rejected)
     for start in range(0, max(len(batch.records), 1), _PIECE):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 __all__ = ["Latencies"]
 
@@ -23,6 +24,16 @@ class Latencies:
         seconds = max(seconds, 1e-6)
         self._low, self._high = min(self._low, seconds), max(self._high, seconds)
         self._counts[math.ceil(math.log(seconds) / _GROWTH)] += 1
+
+    def counted(self) -> tuple[dict[int, int], float, float]:
+        """Buckets, lowest and highest, for ``merge`` of another one."""
+        return dict(self._counts), self._low, self._high
+
+    def merge(self, counted: tuple[Mapping[int, int], float, float]) -> None:
+        """What another one has ``counted``, too."""
+        buckets, low, high = counted
+        self._counts.update(buckets)
+        self._low, self._high = min(self._low, low), max(self._high, high)
 
     def percentile(self, share: float) -> float | None:
         """The nearest rank, in seconds; None when there is none."""

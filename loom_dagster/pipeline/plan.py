@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +11,19 @@ from typing import Any
 import pyarrow as pa
 
 from loom_dagster.batches import Desk
+from loom_dagster.clock import Clock
 from loom_dagster.gateway import Asks, Question, Spend
 from loom_dagster.ledger import Budgets, RunHandle, VersionRow
 from loom_dagster.pipeline.route import Route
-from loom_dagster.pipeline.stream import Pace
+from loom_dagster.pipeline.stop import Stop
+from loom_dagster.pipeline.stream import Pace, Streamed
+from loom_dagster.pipeline.tally import Tally
 from loom_dagster.records import Answer, Batch
-from loom_dagster.release import Stamp, Written
+from loom_dagster.release import SnapshotWriter, Stamp, Written
 from loom_dagster.spec.models import Evaluate, Monitoring
 from loom_dagster.watermark import Watermark
 
-__all__ = ["Base", "Plan"]
+__all__ = ["Base", "Engine", "Plan", "Work"]
 
 Heard = Callable[[Question, Answer], None]
 Noted = Callable[[str], None]
@@ -52,7 +55,8 @@ class Plan:
     hold is gone from the source. ``again``: these are records of the quarantine. ``series``: the partitions follow each
     other in time, so that monitors compare with earlier ones. ``tells`` names the channels that
     hear of a check that fails; ``skips``: records that fail are skipped. ``taken``: how the source looked just before it
-    was opened, for the ledger. ``desk``: questions that the gateway does not ask go into batches.
+    was opened, for the ledger. ``desk``: questions that the gateway does not ask go into batches. ``engine`` settles
+    the records somewhere else; None: in this process.
     """
 
     pipeline: str
@@ -91,6 +95,7 @@ class Plan:
     tells: Callable[[str], Sequence[str]] = lambda check: ()
     skips: bool = False
     desk: Desk | None = None
+    engine: Engine | None = None
 
     @property
     def of_stream(self) -> bool:
@@ -101,3 +106,22 @@ class Plan:
     def evaluators(self) -> list[tuple[str, str, float]]:
         """Name, type and threshold of each."""
         return [(e.name, e.type, e.threshold) for e in self.evaluate.evaluators]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a run gives to those who settle its records: every one goes to ``writer`` and is counted in ``tally``.
+    ``spend`` keeps the budgets of calls that are made in this process; ``tick`` is called now and then."""
+
+    plan: Plan
+    handle: RunHandle
+    spend: Spend
+    writer: SnapshotWriter
+    tally: Tally
+    stop: Stop
+    note: Noted
+    tick: Callable[[], None]
+    clock: Clock
+
+
+Engine = Callable[[Work], Awaitable[Streamed]]

@@ -11,6 +11,7 @@ Killed at any point, the next start repeats it with the answers that are already
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,14 @@ from loom_dagster.clock import Clock
 from loom_dagster.errors import LoomError, Misconfigured, Transient
 from loom_dagster.events import Listener, Note, Progress, RunStarted, StageDone
 from loom_dagster.ledger import Ledger, RunHandle, SpendLog
+from loom_dagster.pipeline.begin import begin_when_free
 from loom_dagster.pipeline.conclude import Ended, conclude
 from loom_dagster.pipeline.heartbeat import keep_lease
+from loom_dagster.pipeline.here import settle_here
 from loom_dagster.pipeline.outcome import Outcome
-from loom_dagster.pipeline.plan import Plan
-from loom_dagster.pipeline.route import Route
+from loom_dagster.pipeline.plan import Plan, Work
 from loom_dagster.pipeline.stop import Stop
-from loom_dagster.pipeline.stream import Streamed, stream
+from loom_dagster.pipeline.stream import Streamed
 from loom_dagster.pipeline.tally import Tally
 from loom_dagster.records import dollars
 from loom_dagster.release import SnapshotWriter, Written
@@ -96,7 +98,8 @@ def run(
     read to the end (the run then stays open). What stops a run after records were settled, such as
     a refused key, is told by the outcome instead.
     """
-    handle = ledger.begin_run(
+    begin = functools.partial(
+        ledger.begin_run,
         plan.pipeline,
         plan.partition,
         plan.fingerprint,
@@ -104,6 +107,7 @@ def run(
         fresh=fresh,
         dagster_run_id=dagster_run_id,
     )
+    handle = begin_when_free(begin, stop, lambda text: listen(Note(pipeline=plan.pipeline, text=text)))
     try:
         if plan.taken is not None:
             ledger.takings.note(handle.run_id, plan.taken)
@@ -139,7 +143,7 @@ def _run(
     )
     began = clock.monotonic()
     try:
-        streamed, route, unsent = asyncio.run(
+        streamed, unsent = asyncio.run(
             _stream(plan, handle, ledger, spend, writer, tally, telling, stop, clock=clock)
         )
         spend.close()
@@ -153,7 +157,7 @@ def _run(
             ("evaluate", tally.passed),
         ):
             listen(StageDone(pipeline=plan.pipeline, stage=stage, records=n, seconds=seconds[stage]))
-        unfinished = streamed.interrupted or bool(route.waits)
+        unfinished = streamed.interrupted or bool(streamed.waits)
         written = None if unfinished else _commit(plan, handle, writer, streamed.batches)
         if written is not None:
             _tell_gone(plan, written, telling)
@@ -166,9 +170,9 @@ def _run(
         tally=tally,
         written=written,
         interrupted=streamed.interrupted,
-        waits=route.waits,
-        batches=() if plan.desk is None or not route.waits else plan.desk.waiting(handle),
-        stopped_by=route.stopped_by or unsent or route.over_budget,
+        waits=streamed.waits,
+        batches=() if plan.desk is None or not streamed.waits else plan.desk.waiting(handle),
+        stopped_by=streamed.stopped_by or unsent or streamed.over_budget,
         budgets=spend.use(),
         seconds={**seconds, "total": clock.monotonic() - began},
         notes=tuple(telling.notes),
@@ -190,35 +194,41 @@ async def _stream(
     stop: Stop,
     *,
     clock: Clock,
-) -> tuple[Streamed, Route, LoomError | None]:
-    def on_tick() -> None:
+) -> tuple[Streamed, LoomError | None]:
+    def tick() -> None:
         telling.progress(tally)
         _warn(plan, tally, telling)
 
+    work = Work(
+        plan=plan,
+        handle=handle,
+        spend=spend,
+        writer=writer,
+        tally=tally,
+        stop=stop,
+        note=telling.note,
+        tick=tick,
+        clock=clock,
+    )
+
     beating = asyncio.create_task(keep_lease(ledger, handle, spend, stop, telling.note, clock))
     try:
-        async with plan.gateway(tally.listen, telling.note, spend) as gateway:
-            route = plan.route(gateway, handle)
-            streamed = await stream(
-                plan.batches(), route, writer, tally, stop, pace=plan.pace, on_tick=on_tick, clock=clock
-            )
-        unsent = await _send(plan, streamed, route, telling.note)
+        streamed = await (plan.engine or settle_here)(work)
+        unsent = await _send(plan, streamed, telling.note)
     finally:
         beating.cancel()
         await asyncio.gather(beating, return_exceptions=True)
     telling.progress(tally, exhausted=True)
     _warn(plan, tally, telling)
-    return streamed, route, unsent
+    return streamed, unsent
 
 
-async def _send(
-    plan: Plan, streamed: Streamed, route: Route, note: Callable[[str], None]
-) -> LoomError | None:
+async def _send(plan: Plan, streamed: Streamed, note: Callable[[str], None]) -> LoomError | None:
     """What was gathered for batches goes to the provider, unless the stream did not get to its end: then all of it is
     gathered anew by the next start. Gives what kept it from being sent."""
     if plan.desk is None:
         return None
-    if streamed.interrupted or streamed.failure is not None or route.stopped_by is not None:
+    if streamed.interrupted or streamed.failure is not None or streamed.stopped_by is not None:
         plan.desk.order.drop()
         return None
     try:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 from loom_dagster.clock import Clock, SystemClock
+from loom_dagster.errors import Misconfigured, OverBudget
 from loom_dagster.pipeline.intake import Intake, OpenPiece, Room
-from loom_dagster.pipeline.route import Deferred, Route
+from loom_dagster.pipeline.route import Deferred, Fate, Route
 from loom_dagster.pipeline.stop import Stop
-from loom_dagster.pipeline.tally import Tally
 from loom_dagster.records import Batch, Passed, Quarantined, Record
 from loom_dagster.release import BatchResult
 
-__all__ = ["Pace", "Streamed", "Writes", "stream"]
+__all__ = ["Counts", "Pace", "Streamed", "Writes", "stream"]
 
 
 class Writes(Protocol):
@@ -30,6 +30,16 @@ class Writes(Protocol):
 
     def add(self, result: BatchResult) -> None:
         """Take a finished batch, in any order."""
+
+
+class Counts(Protocol):
+    """What the stream tells of every record: a tally."""
+
+    def take(self, records: int, rejected: Sequence[Quarantined]) -> None:
+        """Records were read; ``rejected`` are quarantined already."""
+
+    def settle(self, fate: Fate) -> None:
+        """One more record has met its fate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +54,22 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streamed:
-    """How the stream ended. ``batches`` went to the writer; ``failure`` is what broke the source."""
+    """How the stream ended. ``batches`` went to the writer; ``failure`` is what broke the source. ``waits``,
+    ``stopped_by`` and ``over_budget``: as the route has them."""
 
     batches: int
     interrupted: bool
     failure: BaseException | None = None
+    waits: int = 0
+    stopped_by: Misconfigured | None = None
+    over_budget: OverBudget | None = None
 
 
 async def stream(
     batches: Iterator[Batch],
     route: Route,
     writer: Writes,
-    tally: Tally,
+    tally: Counts,
     stop: Stop,
     *,
     pace: Pace,
@@ -81,12 +95,19 @@ async def stream(
         ticker.cancel()
         await asyncio.gather(ticker, return_exceptions=True)
         await flow.close()
-    return Streamed(batches=flow.written, interrupted=stop.requested, failure=flow.intake.failure)
+    return Streamed(
+        batches=flow.written,
+        interrupted=stop.requested,
+        failure=flow.intake.failure,
+        waits=route.waits,
+        stopped_by=route.stopped_by,
+        over_budget=route.over_budget,
+    )
 
 
 class _Flow:
     def __init__(
-        self, route: Route, writer: Writes, tally: Tally, batches: Iterator[Batch], pace: Pace
+        self, route: Route, writer: Writes, tally: Counts, batches: Iterator[Batch], pace: Pace
     ) -> None:
         self.route, self.writer, self.tally = route, writer, tally
         self.intake = Intake(batches, room=pace.room, on_piece=self._began)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from loom_dagster.gateway import Question
 from loom_dagster.pipeline.latencies import Latencies
@@ -15,6 +16,20 @@ from loom_dagster.records import Answer, Passed, Quarantined, Score, Stage
 __all__ = ["Tally"]
 
 _BINS = 10
+_FATES = (
+    *(
+        "extracted",
+        "transformed",
+        "passed",
+        "quarantined",
+        "deferred",
+        "skipped",
+        "source_errors",
+        "fallbacks",
+    ),
+    *("paid_records", "paid_cost"),
+)
+_CALLS = ("calls", "reused", "unpriced", "input_tokens", "output_tokens")
 
 
 class _Scores:
@@ -39,6 +54,23 @@ class _Scores:
         self.m2 += delta * (value - self.mean)
         self.low, self.high = min(self.low, value), max(self.high, value)
         self.bins[min(int(value * _BINS), _BINS - 1)] += 1
+
+    def counted(self) -> tuple[Any, ...]:
+        return self.n, self.passed, self.errors, self.mean, self.m2, self.low, self.high, tuple(self.bins)
+
+    def merge(self, counted: tuple[Any, ...]) -> None:
+        """Chan, Golub and LeVeque: Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979."""
+        n, passed, errors, mean, m2, low, high, bins = counted
+        self.passed += passed
+        self.errors += errors
+        if not n:
+            return
+        delta, both = mean - self.mean, self.n + n
+        self.mean += delta * n / both
+        self.m2 += m2 + delta * delta * self.n * n / both
+        self.n = both
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.bins = [ours + theirs for ours, theirs in zip(self.bins, bins, strict=True)]
 
     def summary(self) -> ScoreSummary:
         seen = self.n > 0
@@ -124,6 +156,31 @@ class Tally:
             self.cost["evaluate" if judged else "transform"] += answer.cost
         if not judged and (answer.latency or not question.model.batch):  # a batch has none
             self._latencies.add(answer.latency)
+
+    def counted(self) -> Mapping[str, Any]:
+        """All of it as plain values, for ``merge`` of another one, in any process."""
+        return {
+            **{name: getattr(self, name) for name in (*_FATES, *_CALLS)},
+            "reasons": dict(self.reasons),
+            "models": dict(self.models),
+            "cost": dict(self.cost),
+            "latencies": self._latencies.counted(),
+            "scores": {name: scores.counted() for name, scores in self._scores.items()},
+        }
+
+    def merge(self, counted: Mapping[str, Any]) -> None:
+        """What another one has ``counted``, too, as of now."""
+        for name in (*_FATES, *_CALLS):
+            setattr(self, name, getattr(self, name) + counted[name])
+        self.reasons.update(counted["reasons"])
+        self.models.update(counted["models"])
+        for stage, cost in counted["cost"].items():
+            self.cost[stage] += cost
+        self._latencies.merge(counted["latencies"])
+        for name, scores in counted["scores"].items():
+            self._scores[name].merge(scores)
+        now = self._monotonic()
+        self._last |= dict.fromkeys(self._last, now)
 
     def seconds(self) -> dict[str, float]:
         """For each stage, how long after the start it handled its last record: they overlap."""

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -137,10 +137,12 @@ class SnapshotWriter:
 
     def add(self, result: BatchResult) -> None:
         """Take a finished batch, in any order of ``batch.index``; each index once."""
-        index = result.batch.index
+        self.add_rows(result.batch.index, self._rows.of(result))
+
+    def add_rows(self, index: int, made: Mapping[str, pa.RecordBatch]) -> None:
+        """Take what ``Rows`` made of a batch somewhere else, likewise."""
         if index < self._next or index in self._early:
             raise ValueError(f"batch {index} was given twice")
-        made = self._rows.of(result)
         with self._folder.told():
             if index != self._next:
                 self._put_aside(index, made)
@@ -168,16 +170,16 @@ class SnapshotWriter:
         """Leave nothing behind. Harmless after ``commit``."""
         self._folder.discard()
 
-    def _write(self, made: dict[str, pa.RecordBatch]) -> None:
+    def _write(self, made: Mapping[str, pa.RecordBatch]) -> None:
         for name, rows in made.items():
             if name == "transformed":
                 at = rows.schema.get_field_index(DIGEST)
-                self._hash.update(b"".join(rows.column(at).to_pylist()))
+                self._hash.update(_bytes(rows.column(at)))
                 rows = rows.remove_column(at)  # noqa: PLW2901
             self._folder.append(name, rows)
         self._next += 1
 
-    def _put_aside(self, index: int, made: dict[str, pa.RecordBatch]) -> None:
+    def _put_aside(self, index: int, made: Mapping[str, pa.RecordBatch]) -> None:
         self._spill.mkdir(exist_ok=True)
         for name, rows in made.items():
             with pa.ipc.new_file(os.fspath(self._spilled(index, name)), rows.schema) as file:
@@ -199,3 +201,9 @@ class SnapshotWriter:
 
 def _equal(column: pa.Array, word: str) -> int:
     return pc.sum(pc.equal(column, word)).as_py() or 0
+
+
+def _bytes(digests: pa.FixedSizeBinaryArray) -> memoryview:
+    """Those of all rows, one after the other."""
+    size = digests.type.byte_width
+    return memoryview(digests.buffers()[1])[digests.offset * size :][: len(digests) * size]
