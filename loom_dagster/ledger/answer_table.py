@@ -6,7 +6,7 @@ that was done though its reply was lost is done again, and comes to the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -74,6 +74,17 @@ class AnswerTable:
         row = row_of(answer, origin, self._clock.now().timestamp())
         await self._puts.do((answer.key, _text(row)))
 
+    async def put_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Return once all are committed. ``rows`` as ``row_of`` makes them; stored now, whenever they say."""
+        now = self._clock.now().timestamp()
+        await self._puts.do_all([(row[0], _text(row, created_at=now)) for row in rows])
+
+    async def get_many(self, keys: Iterable[bytes]) -> dict[bytes, Sequence[object]]:
+        """What is stored of ``keys``, as ``answer_of`` takes it."""
+        wanted = list(keys)
+        found = zip(wanted, await self._finds.do_all(wanted), strict=True)
+        return {key: row for key, row in found if row is not None}
+
     def take(self, rows: Sequence[tuple[Any, ...]]) -> int:
         """Store ``rows``, as ``COLUMNS``, of another store; how many were not there, or older."""
         texts = [_text(row) for row in sorted(rows)]
@@ -105,11 +116,11 @@ class AnswerTable:
         return Misconfigured("the answer store is closed", where=self._server.name)
 
 
-def _text(row: Sequence[Any]) -> bytes:
-    """As JSON, which the server makes a row of again."""
+def _text(row: Sequence[Any], **instead: float) -> bytes:
+    """As JSON, which the server makes a row of again; ``instead`` of what it has in some columns."""
     values = dict(zip(COLUMNS, row, strict=True))
     given = {name: marked(value) if isinstance(value, str) else value for name, value in values.items()}
-    return orjson.dumps({**given, "key": row[0].hex(), "simulated": bool(given["simulated"])})
+    return orjson.dumps({**given, "key": row[0].hex(), "simulated": bool(given["simulated"]), **instead})
 
 
 def _parts(texts: Sequence[bytes]) -> Iterator[str]:
