@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks import promises, speed
+from benchmarks.cluster import cluster
+from benchmarks.environments import Unavailable
 from benchmarks.setting import Setting
 from benchmarks.tables import Table, heading
 
@@ -43,6 +45,7 @@ SCENARIOS = {
     "budget": Scenario(measure=promises.budget),
     "kill": Scenario(measure=promises.kill, records=3000, in_flight=64),
     "memory": Scenario(measure=promises.memory),
+    "cluster": Scenario(measure=cluster, records=20_000, contestants=("loom", "loom:ray")),
 }
 GROUPS = {
     "all": (*SCENARIOS,),
@@ -90,7 +93,10 @@ def main() -> None:
             sizes=tuple(given.sizes),
             here=given.here,
         )
-        print(scenario.measure(setting).markdown(), flush=True)
+        try:
+            print(scenario.measure(setting).markdown(), flush=True)
+        except Unavailable as reason:
+            print(f"not measured: {reason}", flush=True)
 
 
 if __name__ == "__main__":

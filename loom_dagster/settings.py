@@ -15,6 +15,7 @@ from typing import Any
 from loom_dagster.channels import Channel, Route, read_channels, read_routes
 from loom_dagster.connections import Connection, read_connections
 from loom_dagster.errors import Misconfigured
+from loom_dagster.execution import Execution, read_execution
 
 __all__ = [
     "OFFLINE_MODEL",
@@ -61,7 +62,7 @@ class Settings:
     what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``batch_poll``:
     the longest between two looks at a batch that is waited for; ``batch_requests``: the most questions in one.
     what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``telemetry``: `otlp`, spans of runs and calls; where to is said
-    by the environment, as OpenTelemetry has it.
+    by the environment, as OpenTelemetry has it. ``execution``: where the records of pipelines are settled that do not say it.
     """
 
     root: Path
@@ -85,6 +86,7 @@ class Settings:
     batch_poll: float = 60.0
     batch_requests: int | None = None
     telemetry: str | None = None
+    execution: Execution = field(default_factory=Execution)
 
     @property
     def state_dir(self) -> Path:
@@ -152,14 +154,22 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     _check_names(table, known, "[tool.loom]")
     for name in ("ledger", "dagster_storage"):
         _refuse_password(name, table.get(name))
-    for name in known.keys() - {"channels", "connections", "limits", "prices"}:
+    for name in known.keys() - {"channels", "connections", "execution", "limits", "prices"}:
         if value := environ.get(f"LOOM_{name.upper()}"):
             table[name] = value
     connections = read_connections(table.pop("connections", {}), environ)
     channels = read_channels(table.pop("channels", {}), environ)
     alerts = read_routes(table.pop("alerts", []), channels)
+    execution = read_execution(table.pop("execution", {}), environ)
     values = {name: _typed(name, value) for name, value in table.items()}
-    return Settings(root=root, connections=connections, channels=channels, alerts=alerts, **values)
+    return Settings(
+        root=root,
+        connections=connections,
+        channels=channels,
+        alerts=alerts,
+        execution=execution,
+        **values,
+    )
 
 
 def _refuse_password(name: str, url: Any) -> None:

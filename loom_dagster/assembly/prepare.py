@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from loom_dagster.assembly.desk import check_batches
+from loom_dagster.assembly.executing import check_execution
 from loom_dagster.assembly.fallbacks import check_fallback
 from loom_dagster.assembly.increments import Start, start_of
 from loom_dagster.assembly.model_problems import check_models
@@ -85,6 +86,7 @@ def prepare(
         ready.redactor = _attempt(lambda: redactor(settings, environ, where=at, found=found), at, found)
     if "source" in without:
         return ready
+    found.extend(check_execution(ready))
     started = _attempt(
         lambda: start_of(spec, options, watermark, partition=partition, validating=validating),
         where("extract", "incremental"),

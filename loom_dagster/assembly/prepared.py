@@ -10,13 +10,14 @@ from typing import Any
 from loom_dagster.assembly.increments import Start
 from loom_dagster.assembly.models import Models
 from loom_dagster.errors import Misconfigured, Problem
+from loom_dagster.execution import Execution
 from loom_dagster.extract import Redactor, Source
 from loom_dagster.gateway import Model, PriceBook
 from loom_dagster.ledger import Budgets
 from loom_dagster.prompts import Prompt
 from loom_dagster.records import digest
 from loom_dagster.settings import RunOptions, Settings
-from loom_dagster.spec import PipelineFile
+from loom_dagster.spec import PipelineFile, execution_of
 from loom_dagster.spec.models import BudgetSpec, Fallback, FieldSpec, JudgedSpec, Pipeline
 from loom_dagster.transform import OutputSchema
 
@@ -55,6 +56,11 @@ class Prepared:
     @property
     def warnings(self) -> tuple[Problem, ...]:
         return tuple(p for p in self.problems if p.level == "warning")
+
+    @property
+    def execution(self) -> Execution:
+        """Where its records are settled."""
+        return execution_of(self.spec.execution, self.settings.execution)
 
     @property
     def budgets(self) -> Budgets:

@@ -79,6 +79,7 @@ def report(
         "Source": [],
         "Partitions": [],
         "Destination": [],
+        "Execution": [_ok(str(ready.execution))],
         "Budgets": [_ok(f"{dollars(usd)} {_PER[name]}") for name, usd in ready.budgets.limits().items()],
         "Monitors": [_ok(f"{name}: {rule(monitor)}") for name, monitor in spec.monitoring.monitors().items()],
         "Alerts": _alerts(ready),
@@ -168,6 +169,8 @@ def _section(problem: Problem, file: PipelineFile) -> str:
         return "Prompts"
     if where.startswith("context/"):
         return "Context"
+    if where == "[tool.loom.execution]":
+        return "Execution"
     line = where.rpartition(":")[2]
     if not line.isdigit():
         return "Pipeline Definition"
@@ -179,5 +182,7 @@ def _section(problem: Problem, file: PipelineFile) -> str:
     }
     if "monitoring" in file.spec.model_fields_set:
         starts["Budgets"] = file.line("monitoring")
+    if file.spec.execution is not None:
+        starts["Execution"] = file.line("execution")
     before = {name: start for name, start in starts.items() if start <= int(line)}
     return max(before, key=lambda name: before[name]) if before else "Pipeline Definition"

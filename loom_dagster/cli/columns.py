@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from loom_dagster.cli.figures import dollars, seconds, share
 from loom_dagster.cli.terminal import Terminal, cells
 from loom_dagster.reports.sparkline import sparkline
-from loom_dagster.reports.trends import Kind, Trend
+from loom_dagster.reports.trends import Trend
 
-__all__ = ["bars", "figure", "show_columns", "width_of", "without_empty"]
+__all__ = ["bars", "show_columns", "width_of", "without_empty"]
 
 
 def show_columns(
@@ -53,20 +52,3 @@ def bars(terminal: Terminal, trend: Trend) -> str:
     elif known:
         low = 0.0
     return sparkline(trend.values, low=low, high=high, unicode=bool(terminal.ellipsis))
-
-
-def figure(value: float | None, kind: Kind) -> str:
-    """``98.5%``, ``0.87``, ``$0.0042``, ``1.2s``, ``1,200``; ``-`` when it is not known."""
-    if value is None:
-        return "-"
-    match kind:
-        case "share":
-            return share(value, 1.0)
-        case "score":
-            return f"{value:.2f}"
-        case "usd":
-            return dollars(value)
-        case "seconds":
-            return seconds(value)
-        case "count":
-            return f"{value:,.0f}"

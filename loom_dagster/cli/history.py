@@ -131,8 +131,7 @@ def _row(
     terminal: Terminal,
     of: str | None,
 ) -> list[str]:
-    from loom_dagster.cli.columns import figure
-    from loom_dagster.reports import pass_rate_of, state_of
+    from loom_dagster.reports import figure, pass_rate_of, state_of
 
     state = state_of(run, alive=(run.pipeline, run.partition) in running)
     means = {score["name"]: score["mean"] for score in run.scores}
@@ -155,8 +154,8 @@ def _row(
 
 def show_trends(runs: Sequence[RunNumbers], terminal: Terminal) -> None:
     """Pass rate, scores and cost from the oldest of ``runs`` to the newest."""
-    from loom_dagster.cli.columns import bars, figure
-    from loom_dagster.reports import evaluator_trends, run_trends, whole
+    from loom_dagster.cli.columns import bars
+    from loom_dagster.reports import evaluator_trends, figure, run_trends, whole
 
     runs = whole(runs)
     shown = [trend for trend in run_trends(runs) if trend.name in ("pass rate", "cost")]

@@ -70,9 +70,14 @@ def show(found: Sequence[dict[str, Any]], terminal: Terminal, *, folder: str) ->
     arrow = "→" if terminal.ellipsis else "->"
     for each in found:
         if each["source"]:
-            terminal.paragraph(f"{each['source']} {arrow} {each['destination']}", first=f"{each['name']}: ")
+            terminal.paragraph(_way(each, arrow), first=f"{each['name']}: ")
         else:
             terminal.paragraph("; ".join(each["problems"]), first=f"{each['name']}: ")
+
+
+def _way(each: dict[str, Any], arrow: str) -> str:
+    by = "" if each["engine"] == "local" else f", on {each['engine']}"
+    return f"{each['source']} {arrow} {each['destination']}{by}"
 
 
 def _sign(each: dict[str, Any]) -> Any:
@@ -83,9 +88,11 @@ def _sign(each: dict[str, Any]) -> Any:
 
 def _describe(loom: Loom, name: str) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "name": name, "version": None, "model": None, "source": None, "destination": None,
+        "name": name, "version": None, "model": None, "source": None, "destination": None, "engine": None,
         "status": "invalid", "held": False, "pass_rate": None, "last_run": None, "run_id": None, "problems": [],
     }  # fmt: skip
+    from loom_dagster.spec import execution_of
+
     try:
         spec = loom.project.pipeline(name).spec
     except Misconfigured as error:
@@ -94,6 +101,7 @@ def _describe(loom: Loom, name: str) -> dict[str, Any]:
     described |= {
         "version": spec.version, "model": model,
         "source": without_login(spec.extract.source), "destination": without_login(spec.load.destination),
+        "engine": execution_of(spec.execution, loom.settings.execution).engine,
     }  # fmt: skip
     return described | _last(loom, name)
 

@@ -96,7 +96,8 @@ def _tell_prometheus(loom: Loom, name: str | None, output: Path | None) -> None:
 
 
 def _show(found: Runs, terminal: Terminal) -> None:
-    from loom_dagster.cli.columns import bars, figure, show_columns
+    from loom_dagster.cli.columns import bars, show_columns
+    from loom_dagster.reports import figure
 
     shown = {name: runs for name, runs in found.items() if runs}
     if not shown:

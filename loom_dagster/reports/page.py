@@ -17,7 +17,7 @@ from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound
 from loom_dagster.records import dollars, seconds, share, to_json, utf8
 from loom_dagster.reports.comparison import Numbers, compared
 from loom_dagster.reports.facts import RunFacts
-from loom_dagster.reports.trends import Trend, evaluator_trends, run_trends
+from loom_dagster.reports.trends import Trend, evaluator_trends, figure, run_trends
 
 __all__ = ["render"]
 
@@ -67,7 +67,7 @@ def _environment() -> Environment:
         "cut": _cut,
         "fields": _fields,
         "points": _points,
-        "figure": _figure,
+        "figure": figure,
     }
     return made
 
@@ -189,22 +189,6 @@ def _points(trend: Trend) -> list[tuple[float, float]]:
         )
         for at, v in known
     ]
-
-
-def _figure(value: float | None, kind: str) -> str:
-    if value is None:
-        return "-"
-    match kind:
-        case "share":
-            return share(value, 1.0)
-        case "score":
-            return f"{value:.2f}"
-        case "usd":
-            return dollars(value)
-        case "seconds":
-            return seconds(value)
-        case _:
-            return f"{value:,.0f}"
 
 
 def _moment(value: datetime | None) -> str:

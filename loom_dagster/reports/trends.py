@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from loom_dagster.ledger import RunNumbers
+from loom_dagster.records import dollars, seconds, share
 
-__all__ = ["EvaluatorTrend", "Kind", "Trend", "evaluator_trends", "pass_rate_of", "run_trends", "whole"]
+__all__ = [
+    "EvaluatorTrend",
+    "Kind",
+    "Trend",
+    "evaluator_trends",
+    "figure",
+    "pass_rate_of",
+    "run_trends",
+    "whole",
+]
 
 Kind = Literal["share", "score", "usd", "seconds", "count"]
 
@@ -106,3 +116,20 @@ def _trend(
     runs: Sequence[RunNumbers], name: str, kind: Kind, of: Callable[[RunNumbers], float | None]
 ) -> Trend:
     return Trend(name=name, kind=kind, values=[of(run) for run in reversed(runs)])
+
+
+def figure(value: float | None, kind: Kind) -> str:
+    """``98.5%``, ``0.87``, ``$0.0042``, ``1.2s``, ``1,200``; ``-`` when it is not known."""
+    if value is None:
+        return "-"
+    match kind:
+        case "share":
+            return share(value, 1.0)
+        case "score":
+            return f"{value:.2f}"
+        case "usd":
+            return dollars(value)
+        case "seconds":
+            return seconds(value)
+        case "count":
+            return f"{value:,.0f}"

@@ -1,5 +1,6 @@
 """What users write: pipelines as YAML, read into frozen models, every problem with its file and line."""
 
+from loom_dagster.spec.execution import execution_of
 from loom_dagster.spec.explain import explain
 from loom_dagster.spec.files import read_text, shown_path
 from loom_dagster.spec.findings import Finding, as_problems, nearest, refusal
@@ -27,6 +28,7 @@ __all__ = [
     "Plain",
     "Project",
     "as_problems",
+    "execution_of",
     "explain",
     "in_partition",
     "is_stream",

@@ -16,7 +16,6 @@ __all__ = ["VERSION", "refuse_later"]
 
 VERSION = "0.1"
 
-_KEYS: tuple[tuple[str, ...], ...] = (("execution",),)
 _SCHEMES = frozenset({"bigquery", "databricks", "mongodb", "mssql", "oracle", "redshift", "snowflake"})
 _SCHEME = re.compile(r"^([a-z][a-z0-9]*)(\+[a-z0-9]+)?:", re.IGNORECASE)
 _LABEL = re.compile(r"@[^/.@]+$")
@@ -26,11 +25,6 @@ def refuse_later(document: Document) -> tuple[dict[str, Any], list[Finding]]:
     """The tree without what is not available, and a finding for each such thing."""
     tree = {k: dict(v) if isinstance(v, dict) else v for k, v in document.tree.items()}
     findings = []
-    for loc in _KEYS:
-        holder = tree if len(loc) == 1 else tree.get(loc[0])
-        if isinstance(holder, dict) and loc[-1] in holder:
-            del holder[loc[-1]]
-            findings.append(_finding(document, loc, f"`{'.'.join(loc)}`", "remove it"))
     transform = tree.get("transform")
     if isinstance(transform, dict):
         findings += _transform(document, transform)

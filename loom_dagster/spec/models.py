@@ -33,6 +33,7 @@ from loom_dagster.spec.evaluators import (
     Semantic,
     Similarity,
 )
+from loom_dagster.spec.execution import ExecutionSpec
 from loom_dagster.spec.fallback import Fallback, Summary
 from loom_dagster.spec.labels import Group, Kinds, Owners, Tags
 from loom_dagster.spec.model_call import Cache, Limits, PriceSpec, TimeoutSpec, Transform
@@ -71,6 +72,7 @@ __all__ = [
     "EvaluatorBase",
     "EvaluatorSpec",
     "ExactMatch",
+    "ExecutionSpec",
     "Extract",
     "Factuality",
     "Fallback",
@@ -250,6 +252,7 @@ class Pipeline(Block):
     ] = Evaluate()
     load: Load
     monitoring: Monitoring = Monitoring()
+    execution: ExecutionSpec | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from tests.servers.warm import warm
+
 PROMPT = "Classify the review as positive or negative.\n\nReview {{ input.id }}: {{ input.text }}"
 SCHEMA = {"sentiment": {"type": "string", "enum": ["positive", "negative"]}}
 
@@ -89,11 +91,16 @@ class Project:
         return {**kept, **self.environ}
 
     def loom(self, *args: str, timeout: float = 300) -> Run:
-        done = subprocess.run(
-            self.command(*args), env=self.env, cwd=self.root, capture_output=True, text=True, timeout=timeout
-        )
-        assert "Traceback" not in done.stderr + done.stdout, done.stderr + done.stdout
-        return Run(done.returncode, done.stdout, done.stderr)
+        env, command = self.env, self.command(*args)
+        if warm().fits(env):
+            code, out, err = warm().run(command[3:], env=env, cwd=self.root, timeout=timeout)
+        else:
+            done = subprocess.run(
+                command, env=env, cwd=self.root, capture_output=True, text=True, timeout=timeout
+            )
+            code, out, err = done.returncode, done.stdout, done.stderr
+        assert "Traceback" not in err + out, err + out
+        return Run(code, out, err)
 
     def run(self, name: str = "classify", *args: str, timeout: float = 300) -> Run:
         return self.loom("run", name, "--direct", "--json", *args, timeout=timeout)

@@ -171,7 +171,7 @@ def test_what_a_record_says_is_text_and_nothing_else(made, page):
     mean = [
         '"><img src=x onerror=alert(1)>',
         "</dd></div><h1>mine</h1>",
-        "{{ 7 * 7 }}",
+        "{{ 7919 * 7907 }}",
         "{% include 'x' %}",
         "\x00\x1b[31m",
     ]
@@ -183,7 +183,7 @@ def test_what_a_record_says_is_text_and_nothing_else(made, page):
     ], evaluators=("quality",))  # fmt: skip
     found = page("reviews")
     assert not found.all("script") and not found.all("img") and len(found.all("h1")) == 1
-    assert found.text.count(NASTY) >= 5 and "{{ 7 * 7 }}" in found.text and "49" not in found.text
+    assert found.text.count(NASTY) >= 5 and "{{ 7919 * 7907 }}" in found.text and "62615533" not in found.text
     assert not [attrs for _, attrs in found.tags for name in attrs if name.startswith("on")]
     assert "\x00" not in found.text
 

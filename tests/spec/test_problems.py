@@ -56,8 +56,8 @@ def test_every_problem_comes_at_once_each_with_line_and_nearest_word(problems_of
         "pipelines/x.yaml:18: `load.mode` is `upsrt` (did you mean `upsert`?)",
         "pipelines/x.yaml:19: `load.schema.a.type` is `flot` (did you mean `float`?)",
         (
-            "pipelines/x.yaml:20: unknown key `modell` (known: description, evaluate, extract, group, kinds, load, "
-            "monitoring, name, owners, tags, transform, trigger, version)"
+            "pipelines/x.yaml:20: unknown key `modell` (known: description, evaluate, execution, extract, group, kinds, "
+            "load, monitoring, name, owners, tags, transform, trigger, version)"
         ),
     ]
 

@@ -1,4 +1,5 @@
-"""Ours: a project with one pipeline, run by `loom run`; the variant says how (``direct``, the default, or ``dagster``).
+"""Ours: a project with one pipeline, run by `loom run`; the variant says how (``direct``, the default, ``dagster``,
+or ``ray``: direct, with the cluster named in ``pipeline``).
 
 The answer store, the gate with one evaluator, snapshot, ledger and load are on, as they are for everybody.
 What a scenario puts into ``pipeline`` is merged into the YAML.
@@ -19,7 +20,7 @@ CHECK = {"type": "regex", "field": "sentiment", "pattern": "^(positive|negative)
 def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
     write_project(Path.cwd(), job)
-    way = {"dagster": [], "direct": ["--direct"]}[job["variant"] or "direct"]
+    way = {"dagster": [], "direct": ["--direct"], "ray": ["--direct"]}[job["variant"] or "direct"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "loom_dagster.cli.main", "run", "benchmark", "--json", *way]
     os.execve(sys.executable, command, environ)  # noqa: S606 - the process that is measured is loom's own
