@@ -37,7 +37,9 @@ def bundle(root: Path, folders: Iterable[str]) -> bytes:
                 archive.write(path, path.relative_to(root).as_posix())
             except OSError as error:
                 why = error.strerror or str(error)
-                raise Misconfigured("a file of the project cannot be read", where=str(path), why=why) from error
+                raise Misconfigured(
+                    "a file of the project cannot be read", where=str(path), why=why
+                ) from error
     return sink.getvalue()
 
 
@@ -45,7 +47,7 @@ def unbundle(packed: bytes) -> Path:
     """A new folder with the files. Whoever asks for it removes it."""
     folder = Path(tempfile.mkdtemp(prefix="loom-project-"))
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-        archive.extractall(folder)  # noqa: S202 - we made it; and zipfile keeps names within the folder
+        archive.extractall(folder)
     return folder
 
 

@@ -1,34 +1,33 @@
 """The driver's side: blocks go out to workers, results come back in any order, and what a dead worker had goes to others.
 
-Whatever happens to workers, each record is counted and written once: a block's count comes with its tables, as one
-result, and the first result of a part is the only one that is taken.
+Whatever happens to workers, each record is counted and written once: a part's count comes with its tables, as one
+result, and a part is with one worker at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Coroutine, Iterator
+from collections import Counter, deque
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from loom_dagster.cluster.blocks import Block, Made, packed, packed_tables, read_back, unpacked
-from loom_dagster.cluster.crew import Crew, Gone, Hand
+from loom_dagster.cluster.blocks import Made, read_back
+from loom_dagster.cluster.hands import Crew, Gone, Hand
+from loom_dagster.cluster.made_here import all_deferred, all_killing
+from loom_dagster.cluster.reading import Reading
 from loom_dagster.cluster.suspects import OpenBlock, Part, after_death
 from loom_dagster.errors import LoomError, Misconfigured, OverBudget
-from loom_dagster.pipeline import Deferred, Streamed, Tally, Work
-from loom_dagster.pipeline.intake import pieces
-from loom_dagster.records import Batch, Quarantined, Stage
-from loom_dagster.release import BatchResult
+from loom_dagster.pipeline import Streamed, Work
 from loom_dagster.release.rows import Rows
 
 __all__ = ["Drive"]
 
-_MEMORY = 256 * 1024 * 1024  # bytes of open blocks
-_OPEN = 6  # blocks of a worker, beside those that its calls in flight are of
-_PIECE = 256
+_OPEN = 6  # blocks of a worker, beside those that its calls in flight are of: a slow record keeps one open
+_BLOCK = 256
 _POISON = 25  # records that kill their worker; more are no accident
+_FRUITLESS = 10  # deaths of workers, beside one of each, with nothing settled in between
 _LATE = 10.0  # seconds that a stopped worker may take beyond the drain
 
 
@@ -37,18 +36,18 @@ class Drive:
 
     def __init__(self, work: Work, crew: Crew, rows: Rows) -> None:
         self._work, self._crew, self._rows = work, crew, rows
+        self._reading = Reading(work.plan)
         self._fresh, self._suspects = deque[Part](), deque[Part]()
         self._open: dict[Hand, set[Part]] = {}
-        self._known: dict[Hand, dict[str, int]] = {}  # what each has settled of open blocks
-        self._most = _OPEN + -(-2 * work.plan.pace.workers // _PIECE)
-        self._memory = self._read = self._blocks = self._written = self._poison = self._fruitless = 0
-        self._exhausted = self._stopping = False
-        self._failure: BaseException | None = None
+        self._known: dict[Hand, Counter[str]] = {}  # what each has settled of open parts
+        self._most = _OPEN + -(-2 * work.plan.pace.workers // _BLOCK)
+        self._written = self._poison = self._fruitless = 0
+        self._stopping = self._drained = False
         self._fatal: BaseException | None = None
         self._stopped_by: LoomError | None = None
         self._over_budget: OverBudget | None = None
         self._changed, self._tasks = asyncio.Event(), set[asyncio.Task[Any]]()
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="loom-extract")
+        self._wanted = asyncio.Event()  # blocks
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="loom-write")
 
     async def run(self) -> Streamed:
@@ -60,93 +59,69 @@ class Drive:
                 loop.call_soon_threadsafe(self._stop)
 
         self._work.stop.when_requested(stop_soon)
-        self._start(self._reading())
-        self._start(self._telling())
-        self._start(self._watching())
+        for each in (self._read(), self._tell(), self._watch()):
+            self._start(each)
         for _ in range(self._crew.wanted):
             self._start(self._hire())
         try:
-            while not self._ended():
+            while not self._ended:
                 self._assign()
                 self._changed.clear()
                 await self._changed.wait()
-            if not self._stopping and self._fatal is None:
-                await self._dismiss()
+            if self._fatal is None and not self._stopping:
+                await asyncio.gather(*(self._dismiss(hand) for hand in tuple(self._open)))
         finally:
-            for task in self._tasks:
+            for task in tuple(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._reader.shutdown(wait=False, cancel_futures=True)
+            await self._reading.close()
             await asyncio.to_thread(self._writer.shutdown)
         if self._fatal is not None:
             raise self._fatal
         return Streamed(
             batches=self._written,
             interrupted=self._work.stop.requested,
-            failure=self._failure,
+            failure=self._reading.failure,
             stopped_by=self._stopped_by,
             over_budget=self._over_budget,
         )
 
+    @property
     def _ended(self) -> bool:
-        if self._fatal is not None or (self._stopping and not self._open):
+        if self._fatal is not None or self._drained:
             return True
-        return self._exhausted and self._written == self._blocks
+        reading = self._reading
+        return reading.exhausted and self._written == reading.blocks
 
-    # -- what comes in
+    # what comes in, and who gets it
 
-    async def _reading(self) -> None:
-        """One block after the other, while what is open fits in memory."""
-        loop = asyncio.get_running_loop()
-        blocks = self._packed()
-        while not self._stopping:
-            if self._memory >= _MEMORY or len(self._fresh) > 2 * self._crew.wanted:
-                await asyncio.sleep(0.01)
-                continue
-            try:
-                block = await loop.run_in_executor(self._reader, next, blocks, None)
-            except Exception as error:  # noqa: BLE001 - it is raised by the run once its records are safe
-                self._failure, block = error, None
-            if block is None:
-                break
-            self._blocks += 1
-            self._read += len(block.ids) + len(block.rejected)
-            self._memory += block.size
-            part = Part(OpenBlock(block), 0, len(block.ids))
-            if self._stopped_by is None:
-                self._fresh.append(part)
-            else:
+    async def _read(self) -> None:
+        async for block in self._reading.each():
+            part = Part(block, 0, len(block.whole.ids))
+            if self._stopped_by is not None:
                 self._defer(part, self._stopped_by)
+                continue
+            self._fresh.append(part)
             self._changed.set()
-        self._exhausted = True
+            while len(self._fresh) > self._crew.wanted:
+                self._wanted.clear()
+                await self._wanted.wait()
         self._changed.set()
-
-    def _packed(self) -> Iterator[Block]:
-        """In the reading thread."""
-        index = 0
-        for batch in self._work.plan.batches():
-            for piece in pieces(batch, index):
-                yield packed(piece, self._work.plan.samples)
-                index += 1
-
-    # -- who does it
 
     async def _hire(self) -> None:
-        try:
-            hand = await self._crew.hire()
-        except Gone as gone:
-            self._count_death(gone)
-            self._start(self._hire())
+        while not self._stopping and self._stopped_by is None:
+            try:
+                hand = await self._crew.hire()
+            except Gone as gone:
+                self._count_death(gone)
+                continue
+            self._open[hand] = set()
+            self._start(self._ask(hand))
+            self._changed.set()
             return
-        if self._stopping or self._stopped_by is not None:
-            hand.kill()
-            return
-        self._open[hand] = set()
-        self._start(self._asking(hand))
-        self._changed.set()
 
     def _assign(self) -> None:
-        """Parts to workers with room; a suspect only to one that has nothing else, and gets nothing else."""
+        """Parts to workers with room; a suspect only to one that has nothing else, and that gets nothing else."""
         if self._stopping:
             return
         for hand, parts in self._open.items():
@@ -154,12 +129,16 @@ class Drive:
                 self._give(hand, self._suspects.popleft())
         able = [h for h, parts in self._open.items() if not any(p.suspect for p in parts)]
         if self._suspects and able:
-            able.remove(min(able, key=lambda h: len(self._open[h])))  # it will be free for them
+            able.remove(min(able, key=self._load))  # it will be free for them
         while self._fresh and able:
-            hand = min(able, key=lambda h: len(self._open[h]))
-            if len(self._open[hand]) >= self._most:
-                return
+            hand = min(able, key=self._load)
+            if self._load(hand) >= self._most:
+                break
             self._give(hand, self._fresh.popleft())
+            self._wanted.set()
+
+    def _load(self, hand: Hand) -> int:
+        return len(self._open[hand])
 
     def _give(self, hand: Hand, part: Part) -> None:
         self._open[hand].add(part)
@@ -171,59 +150,64 @@ class Drive:
         except Gone as gone:
             await self._died(hand, gone)
             return
-        if hand not in self._open or part not in self._open[hand]:
-            return  # it was given up, and is settled by another
+        if part not in self._open.get(hand, ()):
+            return  # it is with another one
         self._open[hand].discard(part)
         if made is not None:
             self._fruitless = 0
+            self._known.pop(hand, None)  # told again soon, without this part
             self._take(part, made)
         self._changed.set()
 
+    # what goes wrong
+
     async def _died(self, hand: Hand, gone: Gone) -> None:
-        """Once for each worker: its parts go to others when the till has settled what it had in flight."""
+        """Once for each worker. Its parts go to others when the till has settled what it had in flight."""
         parts = self._open.pop(hand, None)
         self._known.pop(hand, None)
         if parts is None:
             return
         hand.kill()
-        await self._crew.lost(hand)
+        try:
+            await self._crew.lost(hand)
+        except Gone as till:
+            gone = till  # the cluster is gone, and whoever watches it will say so
         self._count_death(gone)
-        if not self._stopping and self._stopped_by is None:
-            self._start(self._hire())
+        self._start(self._hire())
         for part in sorted(parts, key=lambda p: (p.of.whole.index, p.first), reverse=True):
-            self._again(part, gone)
+            if self._stopped_by is None:
+                self._suspect(part, gone)
+            else:
+                self._defer(part, self._stopped_by)
         self._changed.set()
 
-    def _again(self, part: Part, gone: Gone) -> None:
-        if self._stopped_by is not None:
-            self._defer(part, self._stopped_by)
-            return
+    def _suspect(self, part: Part, gone: Gone) -> None:
         parts = after_death(part)
+        self._suspects.extendleft(reversed(parts))
         if parts:
-            self._suspects.extendleft(reversed(parts))
             return
         self._poison += 1
         self._fruitless = 0
-        self._quarantine(part, gone)
+        self._take(part, all_killing(part.block, gone.why, self._work.plan, self._rows))
         if self._poison > _POISON:
             self._give_up(
                 Misconfigured(
                     f"{self._poison} records killed the worker that had them",
                     why=gone.why,
-                    fix="look at what the pipeline's own functions do; `loom quarantine list` names the records",
+                    fix="look at what the pipeline's own functions do; the records are in quarantine",
                     kind="worker_died",
                 )
             )
 
     def _count_death(self, gone: Gone) -> None:
         self._fruitless += 1
-        if self._fruitless > 10 + self._crew.wanted:
+        if self._fruitless > _FRUITLESS + self._crew.wanted:
             self._give_up(
                 Misconfigured(
-                    f"{self._fruitless} workers died one after the other, and nothing was settled by any",
+                    f"{self._fruitless} workers died one after the other, and none had settled anything",
                     why=gone.why,
-                    fix="look at their logs on the cluster; is there enough memory for a worker?",
-                    kind="cluster",
+                    fix="look at the cluster's logs: is there enough memory for a worker?",
+                    kind="worker_died",
                 )
             )
 
@@ -237,58 +221,19 @@ class Drive:
             hand.kill()
             for part in parts:
                 self._defer(part, error)
-        self._defer_waiting()
+        self._defer_waiting(error)
 
-    def _defer_waiting(self) -> None:
-        error = self._stopped_by
-        for parts in (self._fresh, self._suspects):
-            while error is not None and parts:
-                self._defer(parts.popleft(), error)
+    def _defer_waiting(self, error: LoomError) -> None:
+        for waiting in (self._fresh, self._suspects):
+            while waiting:
+                self._defer(waiting.popleft(), error)
+        self._wanted.set()
         self._changed.set()
 
-    # -- what comes out
-
     def _defer(self, part: Part, error: LoomError) -> None:
-        reason = f"{error.kind}: {error.what}"
+        self._take(part, all_deferred(part.block, error, self._work.plan, self._rows))
 
-        def settle(batch: Batch) -> BatchResult:
-            rest = [(r.id, r.position, reason) for r in batch.records]
-            return BatchResult(batch=batch, passed=[], quarantined=batch.rejected, deferred=rest)
-
-        self._take(part, self._made_here(part, settle))
-
-    def _quarantine(self, part: Part, gone: Gone) -> None:
-        """A record that two workers died of. Its functions, where it has any, are all of ours that can do that."""
-        functions = any(e.type == "python" for e in self._work.plan.evaluate.evaluators)
-        said = f"the worker that settled it died, twice, with nothing else in hand: {gone.why}"
-
-        def settle(batch: Batch) -> BatchResult:
-            failed = [
-                Quarantined(
-                    id=r.id,
-                    position=r.position,
-                    stage=Stage.EVALUATE if functions else Stage.TRANSFORM,
-                    reason=said,
-                    kind="worker_died",
-                    source=r.columns,
-                    attempts=self._work.plan.samples.get(r.id, 0),
-                )
-                for r in batch.records
-            ]
-            return BatchResult(batch=batch, passed=[], quarantined=[*batch.rejected, *failed])
-
-        self._take(part, self._made_here(part, settle))
-
-    def _made_here(self, part: Part, settle: Any) -> Made:
-        batch = unpacked(part.block)
-        result: BatchResult = settle(batch)
-        tally = Tally(self._work.plan.evaluators, float)
-        tally.take(len(batch.records), batch.rejected)
-        for failed in result.quarantined[len(batch.rejected) :]:
-            tally.settle(failed)
-        for record_id, position, reason in result.deferred:
-            tally.settle(Deferred(id=record_id, position=position, reason=reason))
-        return Made(tables=packed_tables(self._rows.of(result)), counted=tally.counted())
+    # what comes out
 
     def _take(self, part: Part, made: Made) -> None:
         self._work.tally.merge(made.counted)
@@ -299,32 +244,23 @@ class Drive:
         def write() -> None:
             self._work.writer.add_rows(block.whole.index, read_back(block.parts))
 
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._writer, write)
-        except Exception as error:  # noqa: BLE001 - the disk is full, say: paying for more would be waste
-            self._fatal = self._fatal or error
+        await asyncio.get_running_loop().run_in_executor(self._writer, write)
         self._written += 1
-        self._memory -= block.whole.size
+        self._reading.written(block)
         self._changed.set()
 
-    # -- what is told
+    # what is told
 
-    async def _telling(self) -> None:
+    async def _tell(self) -> None:
         work = self._work
         while True:
             await work.clock.sleep(work.plan.pace.tick)
-            self._ahead()
+            ahead = sum(self._known.values(), Counter())
+            ahead["extracted"] = self._reading.records - work.tally.extracted
+            work.tally.ahead = ahead
             work.tick()
 
-    def _ahead(self) -> None:
-        """What is settled of blocks that are still on their way, for those who watch."""
-        ahead = {"passed": 0, "quarantined": 0, "deferred": 0}
-        for settled in self._known.values():
-            for what, number in settled.items():
-                ahead[what] += number
-        self._work.tally.ahead = {**ahead, "extracted": self._read - self._work.tally.extracted}
-
-    async def _asking(self, hand: Hand) -> None:
+    async def _ask(self, hand: Hand) -> None:
         """What a worker has to tell, now and then: notes and money do not wait for a block to be done."""
         while hand in self._open:
             await self._work.clock.sleep(max(1.0, self._crew.wanted / 100))
@@ -335,61 +271,52 @@ class Drive:
 
     async def _hear(self, hand: Hand) -> None:
         news = await hand.news()
-        self._work.tally.merge_calls(news.counted)
-        if hand in self._open:
-            self._known[hand] = dict(news.settled)
+        self._work.tally.merge(news.counted)
+        self._known[hand] = Counter(news.settled)
         for text in news.notes:
             self._work.note(text)
         self._over_budget = news.over_budget or self._over_budget
         if news.stopped_by is not None and self._stopped_by is None:
             self._stopped_by = news.stopped_by
             for other in self._open:
-                self._start(other.halt(news.stopped_by))
-            self._defer_waiting()
+                self._start(self._halt(other, news.stopped_by))
+            self._defer_waiting(news.stopped_by)
 
-    async def _watching(self) -> None:
-        """Over the cluster as a whole; its end is the end of the run."""
+    async def _halt(self, hand: Hand, error: Misconfigured) -> None:
+        with contextlib.suppress(Gone):  # whoever waits for its parts hears of it, too
+            await hand.halt(error)
+
+    async def _watch(self) -> None:
+        """Over the cluster as a whole."""
         try:
             await self._crew.watch(self._work.note)
         except LoomError as error:
-            if isinstance(error, Misconfigured) and not self._written:
-                self._fatal = error
-            else:
-                self._give_up(error)
-            self._changed.set()
+            if not self._reading.records or (isinstance(error, Misconfigured) and not self._written):
+                raise
+            self._give_up(error)
 
-    # -- how it ends
+    # how it ends
 
     def _stop(self) -> None:
-        if not self._stopping:
-            self._stopping = True
-            self._fresh.clear()
-            self._suspects.clear()
-            self._start(self._drain())
-            self._changed.set()
+        """What was not begun is read again by the next start."""
+        self._stopping = True
+        self._start(self._drain())
 
     async def _drain(self) -> None:
-        stopping = [asyncio.create_task(self._dismissed(hand, stop=True)) for hand in self._open]
-        if stopping:
-            await asyncio.wait(stopping, timeout=self._work.plan.pace.drain + _LATE)
-        while any(self._open.values()) and all(task.done() for task in stopping):
-            await asyncio.sleep(0)  # the last results are on their way to `_settle`
-            break
-        self._open.clear()
+        await asyncio.gather(*(self._dismiss(hand, stopped=True) for hand in tuple(self._open)))
+        self._drained = True
         self._changed.set()
 
-    async def _dismiss(self) -> None:
-        await asyncio.gather(*(self._dismissed(hand) for hand in tuple(self._open)))
-
-    async def _dismissed(self, hand: Hand, *, stop: bool = False) -> None:
+    async def _dismiss(self, hand: Hand, *, stopped: bool = False) -> None:
         """What it has to tell last, and its end."""
         with contextlib.suppress(Gone, TimeoutError):
             async with asyncio.timeout(self._work.plan.pace.drain + _LATE):
-                if stop:
+                if stopped:
                     await hand.stop()
+                    while self._open.get(hand):  # the last results are on their way
+                        await asyncio.sleep(0.01)
                 await self._hear(hand)
                 await hand.leave()
-        hand.kill()
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> None:
         task = asyncio.create_task(work)

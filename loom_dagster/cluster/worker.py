@@ -22,7 +22,8 @@ from loom_dagster.clock import SystemClock
 from loom_dagster.cluster.blocks import Block, Made, packed_tables, unpacked
 from loom_dagster.cluster.bundle import unbundle
 from loom_dagster.cluster.line import Line
-from loom_dagster.errors import LoomError, Misconfigured, OverBudget
+from loom_dagster.cluster.news import News
+from loom_dagster.errors import Misconfigured
 from loom_dagster.gateway import Asks
 from loom_dagster.pipeline import Deferred, Fate, Pace, Route, Stop, Tally, stream
 from loom_dagster.pipeline.plan import Heard, Noted
@@ -30,7 +31,7 @@ from loom_dagster.records import Batch, Quarantined
 from loom_dagster.release import BatchResult
 from loom_dagster.release.rows import Rows
 
-__all__ = ["Exchange", "Identity", "Kit", "Kits", "News", "Worker", "versions_here"]
+__all__ = ["Exchange", "Identity", "Kit", "Kits", "Worker", "versions_here"]
 
 Exchange = Callable[[tuple[Any, ...]], Awaitable[tuple[Any, ...]]]
 
@@ -65,19 +66,6 @@ class Kits(Protocol):
 
     def make(self, folder: Path) -> Kit:
         """Raises LoomError for what cannot be made here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class News:
-    """Since the last time: what was ``counted`` of calls, and ``notes``. As of now: ``settled`` are records of blocks
-    that are still open, by what became of them."""
-
-    counted: Mapping[str, Any]
-    notes: Sequence[str]
-    settled: Mapping[str, int]
-    stopped_by: Misconfigured | None = None
-    over_budget: OverBudget | None = None
-    waits: int = 0
 
 
 class Worker:
@@ -139,7 +127,6 @@ class Worker:
             settled=self._settled.counts(),
             stopped_by=None if route is None else route.stopped_by,
             over_budget=None if route is None else route.over_budget,
-            waits=0 if route is None else route.waits,
         )
 
     async def halt(self, error: Misconfigured) -> None:
@@ -191,7 +178,7 @@ class Worker:
     def _heard_of(self, question: Any, answer: Any) -> None:
         self._heard.listen(question, answer)
 
-    def _written(self, number: int, made: Made | LoomError | Exception) -> None:
+    def _written(self, number: int, made: Made | Exception) -> None:
         waiting = self._waiting.pop(number)
         if isinstance(made, Made):
             self._settled.forget(made.counted)
@@ -255,7 +242,8 @@ class _Writer:
         made: Made | Exception
         try:
             made = Made(
-                tables=packed_tables(self._kit.rows.of(result)), counted=_counted(result, self._kit.evaluators)
+                tables=packed_tables(self._kit.rows.of(result)),
+                counted=_counted(result, self._kit.evaluators),
             )
         except Exception as error:  # noqa: BLE001 - it is raised where the block was sent from
             made = error
