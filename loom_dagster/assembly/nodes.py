@@ -78,7 +78,7 @@ def engine_of(ready: Prepared, source: pa.Schema) -> Engine | None:
 
 
 def _kept_in_files(settings: Settings) -> list[str]:
-    kept = {"ledger": settings.ledger, "answers": settings.answers}
+    kept = {"ledger": settings.ledger, "answers": getattr(settings, "answers", None)}
     return [f"the {name}" for name, place in kept.items() if place is None]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol
 
 from loom_dagster.cluster.worker import Kits, Worker
+from loom_dagster.errors import LoomError
 
 __all__ = ["TillActor", "Tills", "WorkerActor"]
 
@@ -64,5 +65,12 @@ class WorkerActor(Worker):
     """A worker whose exchanges go to the till's actor."""
 
     async def begin(self, kits: Kits, bundle: bytes, environ: Mapping[str, str], till: Any) -> None:
-        send: Callable[..., Any] = till.exchange.remote
-        await self.prepare(kits, bundle, environ, lambda message: send(self._name, message))
+        async def exchange(message: tuple[Any, ...]) -> tuple[Any, ...]:
+            try:
+                answer: tuple[Any, ...] = await till.exchange.remote(self._name, message)
+            except Exception as error:
+                cause = getattr(error, "cause", None)  # Ray wraps what the till raised
+                raise (cause if isinstance(cause, LoomError) else error) from None
+            return answer
+
+        await self.prepare(kits, bundle, environ, exchange)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import re
 import uuid
@@ -51,7 +52,7 @@ class RayHand:
         await _reply(self.ray, self.actor.leave.remote())
 
     def kill(self) -> None:
-        self.ray.kill(self.actor)
+        _kill(self.ray, self.actor)
 
 
 class RayCrew:
@@ -125,7 +126,7 @@ class RayCrew:
                 await _reply(self._ray, self._till.close.remote())
         except (Gone, LoomError, TimeoutError):
             pass  # its books are on disk, and whoever opens them next counts what was in flight
-        self._ray.kill(self._till)
+        _kill(self._ray, self._till)
 
     async def watch(self, note: Callable[[str], None]) -> None:
         await asyncio.gather(self._watch_places(note), self._watch_till())
@@ -172,6 +173,12 @@ class RayCrew:
 
 
 _RESUME = "start the run again when it is back; answers already paid for are kept"
+
+
+def _kill(ray: Any, actor: Any) -> None:
+    """Whatever has become of it, or of the cluster."""
+    with contextlib.suppress(Exception):
+        ray.kill(actor)
 
 
 async def _reply(ray: Any, reference: Any) -> Any:
