@@ -67,6 +67,11 @@ def connected(address: str) -> Iterator[Any]:
 
 def _join(ray: Any, address: str) -> None:
     look(address)
+    from ray._private import worker
+
+    # what became of workers is told by the run, in its own words and not amid what a command prints
+    worker.print_to_stdstream = lambda *_said, **_how: None
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     try:
         ray.init(
             address=address,

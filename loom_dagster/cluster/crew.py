@@ -192,14 +192,14 @@ async def _reply(ray: Any, reference: Any) -> Any:
 
 
 def _cause(error: Exception) -> str:
-    """The part of Ray's words that says why."""
+    """The part of Ray's words that says why; what might have been the reason is left out."""
     said = " ".join(str(error).split())
-    for pattern in (
-        r"Worker exit type: .*",
-        r"The actor is dead because .*",
-        r"Task was killed due to .*?[.;]",
+    if "OUT_OF_MEMORY" in said or "OutOfMemory" in type(error).__name__ or "low on memory" in said:
+        return "its node ran out of memory, and Ray ended it"
+    if found := re.search(
+        r"Worker exit type: (\w+) Worker exit detail: (.*?)(?: Some common| There are some|$)", said
     ):
-        if found := re.search(pattern, said):
-            said = found[0]
-            break
-    return said[:400]
+        return f"its process ended ({found[1]}: {found[2].rstrip('. ')})"
+    if found := re.search(r"The actor (?:is dead|died) because .*?\.", said):
+        return found[0].rstrip(".")
+    return said[:300]
