@@ -50,7 +50,14 @@ def engine_of(ready: Prepared, source: pa.Schema) -> Engine | None:
         )
     look(execution.address)
     bare = replace(
-        settings, connections={}, channels={}, alerts=(), ledger=None, dagster_storage=None, telemetry=None
+        settings,
+        connections={},
+        channels={},
+        alerts=(),
+        ledger=None,
+        answers=None,
+        dagster_storage=None,
+        telemetry=None,
     )
     environ = dict[str, str]()
     for _, model in models_of(ready):
@@ -78,7 +85,7 @@ def engine_of(ready: Prepared, source: pa.Schema) -> Engine | None:
 
 
 def _kept_in_files(settings: Settings) -> list[str]:
-    kept = {"ledger": settings.ledger, "answers": getattr(settings, "answers", None)}
+    kept = {"ledger": settings.ledger, "answers": settings.answers}
     return [f"the {name}" for name, place in kept.items() if place is None]
 
 
@@ -176,10 +183,10 @@ class RunTills:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Any]:
         """Raises Misconfigured when ledger or answers cannot be opened there."""
-        from loom_dagster.ledger import AnswerLog, Ledger, ledger_address
+        from loom_dagster.ledger import Ledger, ledger_address, place_of_answers
         from loom_dagster.ledger.till import Till
 
-        answers = AnswerLog(self.settings.state_dir / "answers.sqlite")
+        answers = place_of_answers(self.settings).open()
         try:
             till = Till(
                 Ledger(ledger_address(self.settings)),

@@ -144,7 +144,9 @@ class RayCluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _env(self, more: dict[str, str]) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "LOOM_", "OPENAI_", "DAGSTER_"))}
+        kept = {
+            k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "LOOM_", "OPENAI_", "DAGSTER_"))
+        }
         quick = {
             "RAY_health_check_initial_delay_ms": "1000",
             "RAY_health_check_period_ms": "1000",
