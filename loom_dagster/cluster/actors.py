@@ -68,8 +68,8 @@ class WorkerActor(Worker):
         async def exchange(message: tuple[Any, ...]) -> tuple[Any, ...]:
             try:
                 answer: tuple[Any, ...] = await till.exchange.remote(self._name, message)
-            except Exception as error:
-                cause = getattr(error, "cause", None)  # Ray wraps what the till raised
+            except Exception as error:  # noqa: BLE001 - Ray wraps what the till raised
+                cause = getattr(error, "cause", None)
                 raise (cause if isinstance(cause, LoomError) else error) from None
             return answer
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from loom_dagster.cluster.actors import TillActor, Tills, WorkerActor
 from loom_dagster.cluster.blocks import Block, Made
-from loom_dagster.cluster.hands import Gone
+from loom_dagster.cluster.hands import Gone, Hand
 from loom_dagster.cluster.news import News
 from loom_dagster.cluster.worker import Kits
 from loom_dagster.errors import LoomError, Misconfigured, Outage
@@ -78,7 +78,7 @@ class RayCrew:
         self._names = itertools.count(1)
         self._crew = f"{run_id}-{uuid.uuid4().hex[:6]}"
         self._hired = 0
-        self._hands: set[RayHand] = set()
+        self._hands: set[Hand] = set()
         self._till = self._place_till(run_id, pinned=pinned)
 
     def _place_till(self, run_id: str, *, pinned: bool) -> Any:
@@ -109,7 +109,7 @@ class RayCrew:
         self._hired += 1
         return hand
 
-    async def lost(self, hand: RayHand) -> None:
+    async def lost(self, hand: Hand) -> None:
         self._hands.discard(hand)
         await _reply(self._ray, self._till.lost.remote(hand.name))
 
