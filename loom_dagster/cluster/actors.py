@@ -64,6 +64,9 @@ class TillActor:
 class WorkerActor(Worker):
     """A worker whose exchanges go to the till's actor."""
 
+    async def here(self) -> None:
+        """It has a place, and its process has begun."""
+
     async def begin(self, kits: Kits, bundle: bytes, environ: Mapping[str, str], till: Any) -> None:
         async def exchange(message: tuple[Any, ...]) -> tuple[Any, ...]:
             try:
