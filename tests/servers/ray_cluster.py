@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,13 @@ __all__ = ["Node", "RayCluster", "below", "named"]
 _PATIENCE = 120.0
 _STORE = 80_000_000  # bytes; the least that Ray takes is 78,643,200
 _HEAD = "127.0.0.1"
+_ITS_OWN = (
+    "ray::IDLE",
+    "ray::DashboardAgent",
+    "ray::RuntimeEnvAgent",
+    "ray::IDLE_SpillWorker",
+    "ray::IDLE_RestoreWorker",
+)
 
 
 @dataclass
@@ -45,9 +51,10 @@ class Node:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def workers(self, name: str) -> list[int]:
-        """Process ids of its workers in which an actor of the class ``name`` is."""
-        return [pid for pid in below(self.process.pid) if named(pid).startswith(f"ray::{name}")]
+    def actors(self) -> dict[int, str]:
+        """What the processes that have an actor call themselves: `ray::CLASS`, or `ray::CLASS.method`."""
+        names = {pid: named(pid) for pid in below(self.process.pid)}
+        return {pid: name for pid, name in names.items() if name.startswith("ray::") and name not in _ITS_OWN}
 
     def kill(self) -> None:
         """As when the power fails: every process of it at once."""
@@ -144,7 +151,9 @@ class RayCluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _env(self, more: dict[str, str]) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "LOOM_", "OPENAI_", "DAGSTER_"))}
+        kept = {
+            k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "LOOM_", "OPENAI_", "DAGSTER_"))
+        }
         quick = {
             "RAY_health_check_initial_delay_ms": "1000",
             "RAY_health_check_period_ms": "1000",
@@ -191,11 +200,3 @@ def _cannot() -> bool:
     from importlib.util import find_spec
 
     return find_spec("ray") is None
-
-
-def answers(address: str) -> bool:
-    """Whether anything listens at HOST:PORT."""
-    host, _, port = address.rpartition(":")
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((host, int(port))) == 0
