@@ -82,6 +82,7 @@ class Job:
         self.project, self.server, self.texts, self.cluster = Project(root), server, texts, cluster
         self.in_flight, self._workers = in_flight, workers
         self._judged, self._transform, self._blocks = judged, dict(transform or {}), blocks
+        self._address = cluster.address if cluster else "auto"
         self.project.reviews(texts)
         self.project.write("judging.py", JUDGE)
         self.project.environ = {
@@ -91,12 +92,15 @@ class Job:
         }
         self.on("ray" if cluster else "local")
 
+    def to(self, address: str) -> None:
+        """Write the pipeline for this cluster."""
+        self._address = address
+        self.on("ray")
+
     def on(self, engine: str) -> None:
         """Write the pipeline for this engine."""
         judges = [{"name": "sane", "type": "python", "function": "judging:judge"}] if self._judged else []
-        execution = {"engine": engine, "workers": self._workers}
-        if self.cluster is not None:
-            execution["address"] = self.cluster.address
+        execution = {"engine": engine, "address": self._address, "workers": self._workers}
         self.project.pipeline(
             transform={
                 "prompt": "prompts/classify.txt",
