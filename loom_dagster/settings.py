@@ -58,7 +58,7 @@ class Settings:
     ``limits``: of all pipelines together, by the name of a model (`openai/gpt-4o-mini`) or a provider (`openai`).
     ``connections``: databases by name. ``dagster_storage``: the connection that keeps Dagster's own tables; None: files
     in ``state``. ``ledger``: a schema of one of them, ``postgres://CONNECTION/SCHEMA``, or from
-    the environment a whole URL; None: a file in ``state``. ``channels``: where alerts can go, by name; ``alerts``:
+    the environment a whole URL; None: a file in ``state``. ``answers``: likewise, of the answers that were paid for. ``channels``: where alerts can go, by name; ``alerts``:
     what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``batch_poll``:
     the longest between two looks at a batch that is waited for; ``batch_requests``: the most questions in one.
     what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``telemetry``: `otlp`, spans of runs and calls; where to is said
@@ -79,6 +79,7 @@ class Settings:
     limits: Mapping[str, ModelLimits] = field(default_factory=dict)
     connections: Mapping[str, Connection] = field(default_factory=dict)
     ledger: str | None = field(default=None, repr=False)  # may hold a password
+    answers: str | None = field(default=None, repr=False)  # likewise
     dagster_storage: str | None = field(default=None, repr=False)  # likewise
     channels: Mapping[str, Channel] = field(default_factory=dict)
     alerts: tuple[Route, ...] = ()
@@ -152,7 +153,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     table = dict(_table(root) or {})
     known = {f.name: f for f in fields(Settings) if f.name != "root"}
     _check_names(table, known, "[tool.loom]")
-    for name in ("ledger", "dagster_storage"):
+    for name in ("ledger", "answers", "dagster_storage"):
         _refuse_password(name, table.get(name))
     for name in known.keys() - {"channels", "connections", "execution", "limits", "prices"}:
         if value := environ.get(f"LOOM_{name.upper()}"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from loom_dagster.ledger.address import ledger_address
+from loom_dagster.ledger.address import answers_address, ledger_address
 from loom_dagster.ledger.alert_rows import (
     AlertRow,
     ChannelRow,
@@ -35,6 +35,7 @@ from loom_dagster.ledger.rows import (
 )
 
 if TYPE_CHECKING:
+    from loom_dagster.ledger.answer_place import AnswerPlace, Answers, place_of_answers
     from loom_dagster.ledger.answers import AnswerLog
     from loom_dagster.ledger.audit import Audit, AuditRow, Deed, Tampering
     from loom_dagster.ledger.batch_tables import BatchRow
@@ -51,6 +52,8 @@ __all__ = [
     "AlertRow",
     "AnswerGroup",
     "AnswerLog",
+    "AnswerPlace",
+    "Answers",
     "Audit",
     "AuditRow",
     "BatchRow",
@@ -88,12 +91,16 @@ __all__ = [
     "Upkeep",
     "VersionRow",
     "WatermarkRow",
+    "answers_address",
     "ledger_address",
+    "place_of_answers",
 ]
 
 _LATE = {
     "AnswerGroup": "upkeep",
     "AnswerLog": "answers",
+    "AnswerPlace": "answer_place",
+    "Answers": "answer_place",
     "Audit": "audit",
     "AuditRow": "audit",
     "BatchRow": "batch_tables",
@@ -112,6 +119,7 @@ _LATE = {
     "Spooled": "spool",
     "Tampering": "audit",
     "Upkeep": "upkeep",
+    "place_of_answers": "answer_place",
 }
 
 

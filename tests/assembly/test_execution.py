@@ -45,7 +45,9 @@ def test_nothing_else_changes_with_the_engine(project):
     def identity():
         opened = Loom.open(project.root)
         file = opened.project.pipeline("classify")
-        return code_version(file, opened.settings), opened.prepared("classify", None, project.root / "scratch").fingerprint()
+        return code_version(file, opened.settings), opened.prepared(
+            "classify", None, project.root / "scratch"
+        ).fingerprint()
 
     before = identity()
     project.pipeline(execution=RAY)
