@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.cluster.job import Job, same_tables, serve, sold, texts_of
-from tests.cluster.kills import KILLS, killed_at
+from tests.cluster.kills import killed_at
 from tests.servers.ray_cluster import RayCluster
 
 __all__ = ["main"]
@@ -48,7 +48,7 @@ def same(cluster: RayCluster, folder: Path, wanted: argparse.Namespace) -> Itera
 
 def kills(cluster: RayCluster, folder: Path, wanted: argparse.Namespace) -> Iterator[str]:
     """Something is killed at a random moment of each run."""
-    draw = random.Random(wanted.seed)
+    draw = random.Random(wanted.seed)  # noqa: S311 - moments, no secrets
     texts = texts_of(min(wanted.records, 5000))
     for number in range(wanted.kills):
         what, share = _KILLED[number % len(_KILLED)], draw.uniform(0.05, 0.95)
@@ -67,7 +67,7 @@ def kills(cluster: RayCluster, folder: Path, wanted: argparse.Namespace) -> Iter
 
 def budget(cluster: RayCluster, folder: Path, wanted: argparse.Namespace) -> Iterator[str]:
     """Half of the job's price, and something is killed in each run; then the rest is paid."""
-    draw = random.Random(wanted.seed)
+    draw = random.Random(wanted.seed)  # noqa: S311 - moments, no secrets
     texts = texts_of(2000)
     half = 0.88
     for what in _KILLED:
@@ -95,7 +95,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args(arguments)
-    assert set(_KILLED) == {*KILLS, "driver"}
     if unknown := set(wanted.promises) - set(_PROMISES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     broken = 0
