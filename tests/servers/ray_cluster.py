@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -75,6 +76,7 @@ class RayCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="lr-", dir="/tmp"))
         self.nodes: list[Node] = []
         self.port, self.client_port = _free_port(), _free_port()
+        self._token = secrets.token_hex(32)
         self._environ = environ
 
     @property
@@ -91,8 +93,10 @@ class RayCluster:
 
     @property
     def environ(self) -> dict[str, str]:
-        """For processes that use it: where `auto` looks, and nothing that goes out."""
+        """For processes that use it: where `auto` looks, the word that its ports ask for, and nothing that goes out."""
         return {
+            "RAY_AUTH_MODE": "token",  # said, or what lies in a user's home decides
+            "RAY_AUTH_TOKEN": self._token,
             "RAY_TMPDIR": str(self.folder),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_DISABLE_IMPORT_WARNING": "1",
