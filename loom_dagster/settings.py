@@ -61,8 +61,9 @@ class Settings:
     the environment a whole URL; None: a file in ``state``. ``answers``: likewise, of the answers that were paid for. ``channels``: where alerts can go, by name; ``alerts``:
     what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``batch_poll``:
     the longest between two looks at a batch that is waited for; ``batch_requests``: the most questions in one.
-    what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``telemetry``: `otlp`, spans of runs and calls; where to is said
-    by the environment, as OpenTelemetry has it. ``execution``: where the records of pipelines are settled that do not say it.
+    ``partitions_per_run``: the most partitions that one run of a backfill in Dagster goes through; None: all of them. ``telemetry``: `otlp`,
+    spans of runs and calls; where to is said by the environment, as OpenTelemetry has it. ``execution``: where the records
+    of pipelines are settled that do not say it.
     """
 
     root: Path
@@ -86,6 +87,7 @@ class Settings:
     ui_url: str | None = None
     batch_poll: float = 60.0
     batch_requests: int | None = None
+    partitions_per_run: int | None = None
     telemetry: str | None = None
     execution: Execution = field(default_factory=Execution)
 
@@ -201,7 +203,7 @@ def _typed(name: str, value: Any) -> Any:
             return _number(value, f"setting `{name}`", "a number of seconds", least=0.0)
         case "batch_poll":
             return _number(value, f"setting `{name}`", "a number of seconds", least=0.01)
-        case "batch_requests":
+        case "batch_requests" | "partitions_per_run":
             number = _number(value, f"setting `{name}`", "a whole number of at least 1", least=1.0)
             if number != int(number):
                 raise _not(f"setting `{name}`", value, "a whole number of at least 1")

@@ -17,6 +17,7 @@ from loom_dagster.ledger.alert_rows import (
     Findings,
     MuteRow,
 )
+from loom_dagster.ledger.process import this_process
 from loom_dagster.ledger.rows import (
     Budgets,
     BudgetUse,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from loom_dagster.ledger.batch_tables import BatchRow
     from loom_dagster.ledger.batches import Batches
     from loom_dagster.ledger.deliveries import Claim, Deliveries
+    from loom_dagster.ledger.leases import Taken
     from loom_dagster.ledger.ledger import Ledger
     from loom_dagster.ledger.outbox import Outbox
     from loom_dagster.ledger.retention import OpenRun, Retention, Slot
@@ -87,6 +89,7 @@ __all__ = [
     "Spool",
     "Spooled",
     "Standing",
+    "Taken",
     "Tampering",
     "Upkeep",
     "VersionRow",
@@ -94,6 +97,7 @@ __all__ = [
     "answers_address",
     "ledger_address",
     "place_of_answers",
+    "this_process",
 ]
 
 _LATE = {
@@ -117,6 +121,7 @@ _LATE = {
     "SpendLog": "spend_log",
     "Spool": "spool",
     "Spooled": "spool",
+    "Taken": "leases",
     "Tampering": "audit",
     "Upkeep": "upkeep",
     "place_of_answers": "answer_place",

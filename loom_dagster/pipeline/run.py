@@ -11,6 +11,7 @@ Killed at any point, the next start repeats it with the answers that are already
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from loom_dagster.clock import Clock
 from loom_dagster.errors import LoomError, Misconfigured, Transient
 from loom_dagster.events import Listener, Note, Progress, RunStarted, StageDone
 from loom_dagster.ledger import Ledger, RunHandle, SpendLog
+from loom_dagster.pipeline.begin import begin_when_free
 from loom_dagster.pipeline.conclude import Ended, conclude
 from loom_dagster.pipeline.heartbeat import keep_lease
 from loom_dagster.pipeline.here import settle_here
@@ -96,7 +98,8 @@ def run(
     read to the end (the run then stays open). What stops a run after records were settled, such as
     a refused key, is told by the outcome instead.
     """
-    handle = ledger.begin_run(
+    begin = functools.partial(
+        ledger.begin_run,
         plan.pipeline,
         plan.partition,
         plan.fingerprint,
@@ -104,6 +107,7 @@ def run(
         fresh=fresh,
         dagster_run_id=dagster_run_id,
     )
+    handle = begin_when_free(begin, stop, lambda text: listen(Note(pipeline=plan.pipeline, text=text)))
     try:
         if plan.taken is not None:
             ledger.takings.note(handle.run_id, plan.taken)
