@@ -6,8 +6,8 @@ that was done though its reply was lost is done again, and comes to the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -70,13 +70,18 @@ class AnswerTable:
 
     async def put(self, answer: Answer, origin: Origin) -> None:
         """Return once the answer is committed; one for a key that exists replaces it."""
-        row = row_of(answer, origin, self._clock.now().timestamp())
-        values = {
-            name: marked(value) if isinstance(value, str) else value
-            for name, value in zip(COLUMNS[1:], row[1:], strict=True)
-        }
-        text = orjson.dumps({"key": answer.key.hex(), **values})
-        await self._puts.do((answer.key, text))
+        await self._puts.do(_given(row_of(answer, origin, 0.0), self._clock.now().timestamp()))
+
+    async def put_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Return once all are committed. ``rows`` as ``row_of`` makes them; stored now, whenever they say."""
+        now = self._clock.now().timestamp()
+        await self._puts.do_all([_given(row, now) for row in rows])
+
+    async def get_many(self, keys: Iterable[bytes]) -> dict[bytes, Sequence[object]]:
+        """What is stored of ``keys``, as ``answer_of`` takes it."""
+        wanted = list(keys)
+        found = zip(wanted, await self._finds.do_all(wanted), strict=True)
+        return {key: row for key, row in found if row is not None}
 
     def count(self) -> int:
         """How many answers there are."""
@@ -102,6 +107,15 @@ class AnswerTable:
 
     def _late(self) -> Misconfigured:
         return Misconfigured("the answer store is closed", where=self._server.name)
+
+
+def _given(row: tuple[Any, ...], created_at: float) -> tuple[bytes, bytes]:
+    """The key, and all columns as JSON."""
+    values = {
+        name: marked(value) if isinstance(value, str) else value
+        for name, value in zip(COLUMNS[1:], row[1:], strict=True)
+    }
+    return row[0], orjson.dumps({**values, "key": row[0].hex(), "created_at": created_at})
 
 
 def _parts(texts: Sequence[bytes]) -> Iterator[str]:
