@@ -25,7 +25,7 @@ _MOUNTS = Path("/proc/self/mountinfo")
 def check_state_files(settings: Settings) -> list[Problem]:
     """A warning where ledger or answers are files on a network file system."""
     files = ["the ledger"] if settings.ledger is None else []
-    files += ["the answer store"]
+    files += ["the answer store"] if settings.answers is None else []
     kind = network_of(settings.state_dir) if files else None
     if kind is None:
         return []
