@@ -40,11 +40,12 @@ def answers(context: typer.Context, project: ProjectDir = None, as_json: AsJson 
 @app.command()
 def stats(project: ProjectDir = None, as_json: AsJson = False) -> int:
     """Show how many answers are kept, of which prompts and models, and what they cost."""
-    upkeep = open_loom(project).upkeep
+    loom = open_loom(project)
+    upkeep, place = loom.upkeep, loom.answer_place.name
     groups, size = upkeep.groups(), upkeep.size()
     total = sum(group.answers for group in groups)
     if as_json:
-        emit({"answers": total, "bytes": size, "groups": groups})
+        emit({"answers": total, "bytes": size, "place": place, "groups": groups})
         return OK
     terminal = Terminal(sys.stdout)
     if not groups:
@@ -52,7 +53,8 @@ def stats(project: ProjectDir = None, as_json: AsJson = False) -> int:
         return OK
     _show(terminal, groups)
     terminal.line()
-    terminal.line(f"{counted(total, 'answer')}, {byte_size(size)}")
+    shared = f", on {place}" if "://" in place else ""
+    terminal.line(f"{counted(total, 'answer')}, {byte_size(size)}{shared}")
     return OK
 
 
