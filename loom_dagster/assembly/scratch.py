@@ -64,5 +64,5 @@ def _dead(base: Path, before: datetime | None = None) -> list[Path]:
 
 
 def _machine() -> str:
-    """This machine and its space of process numbers, in a few letters."""
+    """The machine and its space of process numbers, in a few letters."""
     return digest(this_process().host).hex()[:8]
