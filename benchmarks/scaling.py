@@ -39,7 +39,9 @@ DISTURBED = "with "
 def scenes(workers: int, seconds: float) -> dict[str, Scene]:
     """What is tried with so many workers; each is held up by something else."""
     most = max(256, 4 * workers)
-    usual = Scene(workers=workers, in_flight=most, seconds=seconds)
+    usual = Scene(
+        workers=workers, in_flight=most, seconds=seconds, block=16
+    )  # small: no long way up to what is usual
     ends = 0.0005 * most * seconds / 3  # USD: gone after a third of the time
     return {
         "calls in flight": usual,

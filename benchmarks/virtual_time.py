@@ -1,7 +1,7 @@
 """An event loop whose time jumps to the next thing that happens: hours of a cluster pass in seconds, always the same way.
 
 Code that runs in it is real: tasks, locks and sleeps are asyncio's. Nothing in it may wait for a real socket;
-what it gives to threads is run at once, and takes no time.
+what it gives to threads is done at once, and takes as long as was said.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class _Jump(selectors.SelectSelector):
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._jump = _Jump()
+    def __init__(self, threads: float) -> None:
+        self._jump, self._threads = _Jump(), threads
         super().__init__(self._jump)
 
     def time(self) -> float:
@@ -43,15 +43,15 @@ class _Loop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override] # what a thread would do is done here
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> asyncio.Future[T]:
-        done = self.create_future()
         try:
             result = func(*args)
-            if asyncio.iscoroutine(result):  # it stands for what a thread would wait for
-                return self.create_task(result)
-            done.set_result(result)
         except Exception as error:  # noqa: BLE001 - whoever waits for it is told
-            done.set_exception(error)
-        return done
+            failed: asyncio.Future[T] = self.create_future()
+            failed.set_exception(error)
+            return failed
+        if asyncio.isfuture(result):  # it stands for what a thread would wait for
+            return result
+        return self.create_task(asyncio.sleep(self._threads, result))
 
 
 class VirtualClock:
@@ -74,9 +74,9 @@ class VirtualClock:
         return self._draw.random()
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """What ``work`` gives. Raises RuntimeError when it can never end."""
-    loop = _Loop()
+def run(work: Coroutine[Any, Any, T], *, threads: float = 0.0) -> T:
+    """What ``work`` gives; what it gives to threads takes ``threads`` seconds. Raises RuntimeError when it can never end."""
+    loop = _Loop(threads)
     try:
         return loop.run_until_complete(work)
     finally:
