@@ -13,7 +13,7 @@ import functools
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -55,6 +55,10 @@ SELECT model, text, finish, input_tokens, output_tokens, cached_tokens, cost, la
 FROM answers WHERE key = ?
 """
 _STEP = 64  # rows a statement
+_SELECT_MANY = f"""
+SELECT key, model, text, finish, input_tokens, output_tokens, cached_tokens, cost, latency, simulated, created_at
+FROM answers WHERE key IN ({", ".join("?" * _STEP)})
+"""  # noqa: S608 - question marks only
 _BATCH = 4096  # rows a transaction, so that nobody waits for a commit that never comes
 
 
@@ -74,7 +78,7 @@ class AnswerLog:
         self.path = path
         self._clock = clock or SystemClock()
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
         self._reader = self._guard(self._connect, "opened")
@@ -109,6 +113,28 @@ class AnswerLog:
                 self._thread.start()
             self._writes.put(write)
         await write.done
+
+    async def put_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Return once all are on disk, in one transaction. ``rows`` as ``row_of`` makes them; stored now, whenever
+        they say."""
+        now = self._clock.now().timestamp()
+        error = await asyncio.to_thread(self._commit, [(*row[:10], now, *row[11:]) for row in rows])
+        if error is not None:
+            raise error
+
+    async def get_many(self, keys: Collection[bytes]) -> dict[bytes, tuple[Any, ...]]:
+        """What is stored of ``keys``, as ``answer_of`` takes it."""
+        wanted = list(keys)
+
+        def read() -> dict[bytes, tuple[Any, ...]]:
+            found: dict[bytes, tuple[Any, ...]] = {}
+            for start in range(0, len(wanted), _STEP):
+                step = wanted[start : start + _STEP]
+                step += step[-1:] * (_STEP - len(step))  # one statement, whatever the number
+                found.update((row[0], row) for row in self._reader.execute(_SELECT_MANY, step))
+            return found
+
+        return await asyncio.to_thread(self._guard, read, "read")
 
     def forget(
         self, *, record: str | None = None, prompt: str | None = None, model: str | None = None
@@ -199,16 +225,17 @@ class AnswerLog:
                 return
 
     def _commit(self, rows: list[tuple[Any, ...]]) -> Misconfigured | None:
-        try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            for start in range(0, len(rows), _STEP):
-                step = rows[start : start + _STEP]
-                self._writer.execute(_insert(len(step)), [value for row in step for value in row])
-            self._writer.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
-            with contextlib.suppress(sqlite3.Error):
-                self._writer.execute("ROLLBACK")
-            return self._broken("written", error)
+        with self._writing:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                for start in range(0, len(rows), _STEP):
+                    step = rows[start : start + _STEP]
+                    self._writer.execute(_insert(len(step)), [value for row in step for value in row])
+                self._writer.execute("COMMIT")
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+                with contextlib.suppress(sqlite3.Error):
+                    self._writer.execute("ROLLBACK")
+                return self._broken("written", error)
         return None
 
 
