@@ -85,7 +85,7 @@ def row(name: str, scene: Scene) -> tuple[Row, Seen]:
         "most": seen.most,
         "limit": scene.in_flight,
         "refused": seen.refused / max(seen.calls + seen.refused, 1),
-        "over": 0.0 if scene.budget is None else max(0.0, seen.paid - scene.budget),
+        "over": 0.0 if scene.budget is None else max(0.0, max(seen.paid, seen.booked) - scene.budget),
         "gap": seen.gap,
         "till": seen.till,
         "worker": seen.worker,

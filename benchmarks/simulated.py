@@ -8,7 +8,6 @@ long as was measured), disk and network (so many milliseconds), the store's tabl
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import math
 import random
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.capacity import Measured
-from benchmarks.virtual_time import VirtualClock, run
+from benchmarks.virtual_time import VirtualClock, inside, kill, run
 from loom_dagster.cluster.limits import Limits
 from loom_dagster.cluster.line import Line
 from loom_dagster.errors import OverBudget
@@ -31,9 +30,11 @@ from loom_dagster.gateway.failures import Throttled
 from loom_dagster.gateway.lane import Reply
 from loom_dagster.gateway.limiter import Limiter
 from loom_dagster.gateway.sharing import Sharing
+from loom_dagster.ledger.exchange import Message
 from loom_dagster.ledger.ledger import Ledger
 from loom_dagster.ledger.process import this_process
-from loom_dagster.ledger.rows import Budgets, RunHandle
+from loom_dagster.ledger.rows import Budgets
+from loom_dagster.ledger.spend import UNIT
 from loom_dagster.ledger.till import Till
 from loom_dagster.records import Answer, Usage
 
@@ -102,7 +103,9 @@ def simulate(scene: Scene) -> Seen:
     async def play(folder: Path) -> Seen:
         return await _Cluster(scene, folder).play()
 
-    with tempfile.TemporaryDirectory(prefix="loom-simulated-") as folder:
+    memory = Path("/dev/shm")  # noqa: S108 - where there is one, nobody waits for the real disk
+    where = memory if memory.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="loom-simulated-", dir=where) as folder:
         return run(play(Path(folder)), threads=scene.commit)
 
 
@@ -174,51 +177,56 @@ class _Desk:
     def __init__(self, scene: Scene, clock: VirtualClock, seen: Seen, folder: Path) -> None:
         self._scene, self._clock, self._seen = scene, clock, seen
         self.cpu, self._ledger, self._store = _Cpu(clock), Ledger(folder / "ledger.db"), _Store(scene.commit)
-        self._run = RunHandle(
-            run_id="simulated", pipeline="simulated", partition="", fingerprint="", resumed=False,
-            started_at=clock.now(), token="simulated",
-        )  # fmt: skip
-        self._till: Till | None = self._begun()
+        self._run = self._ledger.begin_run("simulated", "", fingerprint="")
+        self._lives = 0
+        self._till, self._there = self._begun(), asyncio.Event()
+        self._there.set()
 
     def _begun(self) -> Till:
+        self._lives += 1
         budgets = Budgets(run=self._scene.budget)
         return Till(self._ledger, self._store, self._run, budgets, this_process(), clock=self._clock)
 
     async def exchange(self, worker: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
-        scene, till = self._scene, self._till
+        """Raises ConnectionError when the till is away, or is killed meanwhile."""
+        scene = self._scene
         await asyncio.sleep(scene.network)
-        if till is None:
+        if not self._there.is_set():
             raise ConnectionError("the till is away")
+        reply = inside(f"till {self._lives}", self._worked_on(worker, message))
+        await asyncio.wait([reply])
+        if reply.cancelled():
+            raise ConnectionError("the till was killed")
+        await asyncio.sleep(scene.network)
+        return reply.result()
+
+    async def _worked_on(self, worker: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
         self._seen.exchanges += 1
-        _, finds, _, _, puts, _, _, wants, _ = message
-        calls = (len(finds) + len(puts) + len(wants)) / 3
-        await self.cpu.take((scene.measured.till_exchange + calls * scene.measured.till_call) / 1000)
-        reply = await till.exchange(worker, message)
-        if till is not self._till:  # it did not live to say so
-            raise ConnectionError("the till is away")
-        await asyncio.sleep(scene.network)
-        return reply
+        told = Message(*message)
+        calls = (len(told.finds) + len(told.wants) + len(told.puts)) / 3
+        await self.cpu.take(
+            (self._scene.measured.till_exchange + calls * self._scene.measured.till_call) / 1000
+        )
+        return await self._till.exchange(worker, message)
 
     async def lost(self, worker: str) -> None:
-        while self._till is None:
-            await asyncio.sleep(0.1)
-        await self._till.lost(worker)
+        await self._there.wait()
+        await inside(f"till {self._lives}", self._till.lost(worker))
 
     async def goes(self, when: float, comes: float) -> None:
         """It is killed, and begins anew."""
         await asyncio.sleep(when)
-        till, self._till = self._till, None
-        if till is not None and till._rounds is not None:
-            till._rounds.cancel()
+        self._there.clear()
+        kill(f"till {self._lives}")
         await asyncio.sleep(comes - when)
         self._till = self._begun()
+        self._there.set()
 
     async def spent(self) -> float:
         """USD, with what nobody knows at its worst case, by the books."""
-        while self._till is None:
-            await asyncio.sleep(0.1)
+        await self._there.wait()
         entries = (await self._till.books()).values()
-        return sum(entry.spent + entry.unconfirmed for entry in entries) * 1e-12
+        return sum(entry.spent + entry.unconfirmed for entry in entries) * UNIT
 
 
 class _Limits(Limits):
@@ -234,8 +242,8 @@ def _line(worker: str, desk: _Desk, scene: Scene, clock: VirtualClock) -> Line:
     line = Line(
         worker, lambda message: desk.exchange(worker, message), limited=scene.budget is not None, clock=clock
     )
-    line.shares = _Limits(line._wake, asyncio.get_running_loop())
-    line._parts = (line.store, line.spend, line.shares)
+    line.shares = _Limits(line._wake, asyncio.get_running_loop())  # noqa: SLF001 - nowhere else is time virtual
+    line._parts = (line.store, line.spend, line.shares)  # noqa: SLF001
     return line
 
 
@@ -256,15 +264,7 @@ class _Worker:
         self._stocked = asyncio.Lock()
         self._keys = (f"{name}/{n}".encode() for n in itertools.count())
         open_ = math.ceil(1.5 * scene.in_flight / scene.workers) + 1
-        self.records = [asyncio.create_task(self._settle_records()) for _ in range(open_)]
-
-    async def kill(self) -> None:
-        """At once: nothing is said any more."""
-        if self._line._task is not None:
-            self._line._task.cancel()
-        for task in (*self._sharing._tasks, *self.records):
-            task.cancel()
-        await asyncio.gather(*self.records, return_exceptions=True)
+        self.records = [inside(name, self._settle_records()) for _ in range(open_)]
 
     async def leave(self) -> None:
         await self._sharing.leave()
@@ -343,12 +343,9 @@ class _Cluster:
         seen.worker = sum(worker.cpu.busy for worker in self.workers) / scene.workers / seen.seconds
         if self.stopped is not None:
             seen.stall = seen.seconds - self.stopped
-        for timer in timers:
-            timer.cancel()
         if scene.records is not None:
             await asyncio.gather(*(worker.leave() for worker in self.workers))
             seen.booked = await self.desk.spent()
-        await asyncio.gather(*(worker.kill() for worker in self.workers))
         return seen
 
     async def _warmed(self) -> None:
@@ -357,10 +354,10 @@ class _Cluster:
 
     async def _dies(self, when: float, noticed: float, starts: float) -> None:
         await asyncio.sleep(when)
-        worker = self.workers[0]
-        await worker.kill()
+        name = self.workers[0].name
+        kill(name)
         await asyncio.sleep(noticed)
-        await self.desk.lost(worker.name)
+        await self.desk.lost(name)
         await asyncio.sleep(starts)
         self.workers[0] = _Worker("another", self)
 
