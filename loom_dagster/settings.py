@@ -58,11 +58,12 @@ class Settings:
     ``limits``: of all pipelines together, by the name of a model (`openai/gpt-4o-mini`) or a provider (`openai`).
     ``connections``: databases by name. ``dagster_storage``: the connection that keeps Dagster's own tables; None: files
     in ``state``. ``ledger``: a schema of one of them, ``postgres://CONNECTION/SCHEMA``, or from
-    the environment a whole URL; None: a file in ``state``. ``channels``: where alerts can go, by name; ``alerts``:
+    the environment a whole URL; None: a file in ``state``. ``answers``: likewise, of the answers that were paid for. ``channels``: where alerts can go, by name; ``alerts``:
     what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``batch_poll``:
     the longest between two looks at a batch that is waited for; ``batch_requests``: the most questions in one.
-    what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``telemetry``: `otlp`, spans of runs and calls; where to is said
-    by the environment, as OpenTelemetry has it. ``execution``: where the records of pipelines are settled that do not say it.
+    ``partitions_per_run``: the most partitions that one run of a backfill in Dagster goes through; None: all of them. ``telemetry``: `otlp`,
+    spans of runs and calls; where to is said by the environment, as OpenTelemetry has it. ``execution``: where the records
+    of pipelines are settled that do not say it.
     """
 
     root: Path
@@ -79,12 +80,14 @@ class Settings:
     limits: Mapping[str, ModelLimits] = field(default_factory=dict)
     connections: Mapping[str, Connection] = field(default_factory=dict)
     ledger: str | None = field(default=None, repr=False)  # may hold a password
+    answers: str | None = field(default=None, repr=False)  # likewise
     dagster_storage: str | None = field(default=None, repr=False)  # likewise
     channels: Mapping[str, Channel] = field(default_factory=dict)
     alerts: tuple[Route, ...] = ()
     ui_url: str | None = None
     batch_poll: float = 60.0
     batch_requests: int | None = None
+    partitions_per_run: int | None = None
     telemetry: str | None = None
     execution: Execution = field(default_factory=Execution)
 
@@ -152,7 +155,7 @@ def load_settings(root: Path, environ: Mapping[str, str] = os.environ) -> Settin
     table = dict(_table(root) or {})
     known = {f.name: f for f in fields(Settings) if f.name != "root"}
     _check_names(table, known, "[tool.loom]")
-    for name in ("ledger", "dagster_storage"):
+    for name in ("ledger", "answers", "dagster_storage"):
         _refuse_password(name, table.get(name))
     for name in known.keys() - {"channels", "connections", "execution", "limits", "prices"}:
         if value := environ.get(f"LOOM_{name.upper()}"):
@@ -200,7 +203,7 @@ def _typed(name: str, value: Any) -> Any:
             return _number(value, f"setting `{name}`", "a number of seconds", least=0.0)
         case "batch_poll":
             return _number(value, f"setting `{name}`", "a number of seconds", least=0.01)
-        case "batch_requests":
+        case "batch_requests" | "partitions_per_run":
             number = _number(value, f"setting `{name}`", "a whole number of at least 1", least=1.0)
             if number != int(number):
                 raise _not(f"setting `{name}`", value, "a whole number of at least 1")

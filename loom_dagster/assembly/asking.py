@@ -16,7 +16,7 @@ from loom_dagster.prompt_tests import Observed
 from loom_dagster.records import Answer, Record, Score, digest
 from loom_dagster.transform import Transformer
 
-__all__ = ["Asker", "Paid", "SinceNow", "asker"]
+__all__ = ["Asker", "Paid", "asker", "since_now"]
 
 SALT = "~test"
 """Where a pipeline's cache is off, every run asks anew; tests ask anew when they are told to."""
@@ -44,9 +44,9 @@ class Paid:
         self.unpriced += answer.cost is None
 
 
-@dataclass(frozen=True, slots=True)
-class SinceNow:
-    """A store that knows only what was put into it since a moment (UNIX seconds): all else is asked anew, and stored."""
+@dataclass(frozen=True)
+class _SinceNow:
+    """A store that knows only what was put into it since a moment (UNIX seconds)."""
 
     store: AnswerStore
     since: float
@@ -56,6 +56,26 @@ class SinceNow:
 
     async def put(self, answer: Answer, origin: Origin) -> None:
         await self.store.put(answer, origin)
+
+
+@dataclass(frozen=True)
+class _FarSinceNow(_SinceNow):
+    """One that is elsewhere."""
+
+    store: AnswerTable
+
+    async def find(self, key: bytes, *, not_before: float | None = None) -> Answer | None:
+        return await self.store.find(key, not_before=max(self.since, not_before or 0.0))
+
+    def asked(self, key: bytes) -> None:
+        self.store.asked(key)
+
+
+def since_now(store: AnswerStore, since: float) -> AnswerStore:
+    """``store`` as it is for those who ask all anew, and store it: without what it had before ``since`` (UNIX seconds)."""
+    from loom_dagster.ledger.answer_table import AnswerTable  # a database's
+
+    return _FarSinceNow(store, since) if isinstance(store, AnswerTable) else _SinceNow(store, since)
 
 
 @dataclass(slots=True, kw_only=True)

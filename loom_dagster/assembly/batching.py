@@ -16,7 +16,7 @@ from loom_dagster.batches import Clerk
 from loom_dagster.errors import LoomError, Misconfigured, Transient
 from loom_dagster.events import Listener, Note
 from loom_dagster.gateway import AnswerStore, PriceBook
-from loom_dagster.ledger import AnswerLog, BatchRow, Ledger, Spool
+from loom_dagster.ledger import Answers, BatchRow, Ledger, Spool
 from loom_dagster.pipeline import Outcome, Stop
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Home(Protocol):
     @property
     def ledger(self) -> Ledger: ...
 
-    def answers(self) -> AnswerLog: ...
+    def answers(self) -> Answers: ...
 
     def names(self) -> list[str]: ...
 

@@ -36,7 +36,7 @@ from loom_dagster.transform import OUTPUT_COLUMN, Transformer
 
 if TYPE_CHECKING:
     from loom_dagster.assembly.loom import Loom
-    from loom_dagster.ledger import RunRow
+    from loom_dagster.ledger import AnswerPlace, RunRow
 
 __all__ = ["forecast"]
 
@@ -69,11 +69,11 @@ def forecast(
             for m in models
         ]
         run = _open_run(loom, first)
-        path = loom.settings.state_dir / "answers.sqlite"
-        store = loom.answers() if path.exists() else None
+        place = loom.answer_place
+        store = loom.answers() if place.exists() else None
         try:
             stored = functools.partial(_stored, store)
-            subjects = [_subject(ready, run, path, stored, loom) for ready in (first, *beside)]
+            subjects = [_subject(ready, run, stored, loom) for ready in (first, *beside)]
             rest = (_sound(prepared(options=options, partition=key)) for key in partitions[1:])
             sample, rejected = asyncio.run(_look(_batches([first], rest), subjects, Sample(most, seed)))
         finally:
@@ -174,7 +174,6 @@ def _has_ledger(loom: Loom) -> bool:
 def _subject(
     ready: Prepared,
     run: RunRow | None,
-    path: Path,
     stored: Callable[[bytes, float | None], Answer | None],
     loom: Loom,
 ) -> Subject:
@@ -182,7 +181,7 @@ def _subject(
     assert prompt is not None and schema is not None and model is not None and models is not None  # noqa: S101, PT018
     cache = spec.transform.cache
     history = History(
-        past_answers(path, spec.name),
+        past_answers(loom.answer_place, spec.name),
         prompt=f"{prompt.name}@{prompt.version}",
         retries=spec.load.on_failure == "retry" and cache.enabled,
     )
@@ -209,7 +208,7 @@ def _subject(
             notebook=book,
             transformer=transformer,
             panel=panel,
-            outputs=_outputs(ready, path) if judged else [],
+            outputs=_outputs(ready, loom.answer_place) if judged else [],
         ),
         history=history,
         judges={f"evaluate:{e.name}": models.judge(e.model) for e in judged},
@@ -217,12 +216,12 @@ def _subject(
     )
 
 
-def _outputs(ready: Prepared, path: Path) -> list[Mapping[str, Any]]:
+def _outputs(ready: Prepared, place: AnswerPlace) -> list[Mapping[str, Any]]:
     """As earlier ones were, else such as fit the schema."""
     schema = ready.schema
     assert schema is not None  # noqa: S101
     found: list[Mapping[str, Any]] = []
-    for text in past_texts(path, ready.spec.name, _OUTPUTS):
+    for text in past_texts(place, ready.spec.name, _OUTPUTS):
         try:
             found.append(schema.parse(text))
         except Permanent:

@@ -25,6 +25,7 @@ from loom_dagster.assembly.places import destination_place, place_at, source_pla
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.assembly.quarantine_table import quarantine_place
 from loom_dagster.assembly.redacting import redactor
+from loom_dagster.assembly.state_files import check_state_files
 from loom_dagster.errors import LoomError, Misconfigured, Problem, Transient
 from loom_dagster.evaluate import check_evaluators
 from loom_dagster.extract import Source, open_source
@@ -65,7 +66,7 @@ def prepare(
     ready = Prepared(
         file=file, settings=settings, options=options, prices=PriceBook.load(), partition=partition, now=now
     )
-    ready.problems.extend(file.problems)
+    ready.problems.extend((*file.problems, *check_state_files(settings)))
     if now is not None:
         ready.problems.extend(check_partitions(file, now))
     spec, where, found = file.spec, file.where, ready.problems

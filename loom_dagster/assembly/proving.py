@@ -29,7 +29,7 @@ def question_again(
     the one that was asked; and every answer that the record was made of."""
     attempts = row.get("_loom_attempts", row.get("attempts")) or 0
     kept = row.get(ANSWERS, row.get("answers"))
-    store = loom.settings.state_dir / "answers.sqlite"
+    store = loom.answer_place
     messages = _messages(used, row, source)
     wanted: dict[bytes, tuple[int, str]] = {}
     if not isinstance(messages, str) and source is not None:

@@ -36,7 +36,7 @@ def spending(
 ) -> Report:
     """By ``costs.BY``; days are UTC's and both included."""
     books = loom.ledger.books
-    if (loom.settings.state_dir / "answers.sqlite").exists():
+    if loom.answer_place.exists():
         with contextlib.closing(loom.answers()) as store:
             books.settle(functools.partial(paid_for, store))
     else:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from loom_dagster.assembly.batching import Batching
     from loom_dagster.assembly.plan import Materials
     from loom_dagster.assembly.triggers import Triggers
-    from loom_dagster.ledger import AnswerLog, Ledger, Upkeep
+    from loom_dagster.ledger import AnswerPlace, Answers, Ledger, Upkeep
     from loom_dagster.partitions import Partitioning
     from loom_dagster.prompts import TextFile
     from loom_dagster.release import Releases
@@ -100,19 +100,24 @@ class State:
 
         return Releases(self.ledger, self.settings.state_dir)
 
-    def answers(self) -> AnswerLog:
-        """The answer store, opened; the caller closes it."""
-        from loom_dagster.ledger import AnswerLog
+    @functools.cached_property
+    def answer_place(self) -> AnswerPlace:
+        """Where the answers are; nothing is opened."""
+        from loom_dagster.ledger import place_of_answers
 
+        return place_of_answers(self.settings)
+
+    def answers(self) -> Answers:
+        """The answer store, opened; the caller closes it."""
         self._make_state()
-        return AnswerLog(self.settings.state_dir / "answers.sqlite")
+        return self.answer_place.open()
 
     @property
     def upkeep(self) -> Upkeep:
         """The answer store, as something that is looked after."""
         from loom_dagster.ledger import Upkeep
 
-        return Upkeep(self.settings.state_dir / "answers.sqlite")
+        return Upkeep(self.answer_place)
 
     @contextlib.contextmanager
     def materials(self) -> Iterator[Materials]:

@@ -16,7 +16,7 @@ from loom_dagster.assets.metadata import load_metadata
 from loom_dagster.assets.op import failure_of_error
 from loom_dagster.assets.options import LoomOptions
 from loom_dagster.assets.partitions import asked_keys
-from loom_dagster.assets.ranges import BACKFILL, Made, of, together, told, without_partition
+from loom_dagster.assets.ranges import Made, backfill_policy, of, together, told, without_partition
 from loom_dagster.errors import LoomError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def loaded_asset(lane: Lane, spec: dg.AssetSpec, *, runs: "Runs", journal: Journ
         name=f"{lane.identifier}__load",
         specs=[spec],
         can_subset=False,
-        backfill_policy=BACKFILL if spec.partitions_def else None,
+        backfill_policy=backfill_policy(spec.partitions_def, runs.settings.partitions_per_run),
     )
     def load(context: dg.AssetExecutionContext, loom_options: LoomOptions) -> Iterator[Any]:
         options = loom_options.run_options()

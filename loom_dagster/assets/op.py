@@ -27,7 +27,7 @@ from loom_dagster.assets.observed import Inputs
 from loom_dagster.assets.options import LoomOptions
 from loom_dagster.assets.partitions import asked_keys
 from loom_dagster.assets.progress import Teller
-from loom_dagster.assets.ranges import BACKFILL, Made, of, together, told, without_partition
+from loom_dagster.assets.ranges import Made, backfill_policy, of, together, told, without_partition
 from loom_dagster.assets.worker import run_in_thread
 from loom_dagster.errors import LoomError, Misconfigured, Permanent
 from loom_dagster.events import Listener
@@ -57,9 +57,8 @@ def pipeline_op(
     step's name and function, and gives the function that takes its place."""
     transformed, quarantine = (spec.key for spec in specs)
     name, definition = f"{lane.identifier}__run", specs[0].partitions_def
-    step = dg.multi_asset(
-        name=name, specs=list(specs), can_subset=False, backfill_policy=BACKFILL if definition else None
-    )
+    policy = backfill_policy(definition, runs.settings.partitions_per_run)
+    step = dg.multi_asset(name=name, specs=list(specs), can_subset=False, backfill_policy=policy)
 
     def run(context: dg.AssetExecutionContext, loom_options: LoomOptions) -> Iterator[Any]:
         keys = asked_keys(definition, context.run.tags)

@@ -16,9 +16,8 @@ import dagster as dg
 
 from loom_dagster.records import digest
 
-__all__ = ["BACKFILL", "Made", "of", "of_range", "together", "told", "without_partition"]
+__all__ = ["Made", "backfill_policy", "of", "of_range", "together", "told", "without_partition"]
 
-BACKFILL = dg.BackfillPolicy.single_run()
 _SHOWN = 20
 
 
@@ -30,6 +29,16 @@ class Made:
     partition: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     data_version: str = ""
+
+
+def backfill_policy(
+    definition: dg.PartitionsDefinition[str] | None, per_run: int | None
+) -> dg.BackfillPolicy | None:
+    """How many partitions one run of a backfill goes through; None: all. Several runs are what run launchers spread
+    over machines. None where there are no partitions."""
+    if definition is None:
+        return None
+    return dg.BackfillPolicy.single_run() if per_run is None else dg.BackfillPolicy.multi_run(per_run)
 
 
 def of(key: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from loom_dagster.errors import LoomError
 from loom_dagster.gateway import Origin
-from loom_dagster.ledger.answer_rows import answer_of, row_of
+from loom_dagster.ledger.answers import answer_of, row_of
 from loom_dagster.ledger.exchange import Reply, raised
 from loom_dagster.records import Answer
 

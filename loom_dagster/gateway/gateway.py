@@ -24,6 +24,7 @@ from loom_dagster.gateway.keys import model_prefix, question_key
 from loom_dagster.gateway.lane import Batchable, Closes, Lane, Reply
 from loom_dagster.gateway.lanes import lane_for
 from loom_dagster.gateway.length import estimate, excess, share_that_fits, shorten
+from loom_dagster.gateway.once import Once
 from loom_dagster.gateway.orders import Orders
 from loom_dagster.gateway.prices import PriceBook, batch_price, cost_of
 from loom_dagster.gateway.question import AnswerStore, FarStore, Message, Model, Price, Question
@@ -86,8 +87,7 @@ class Gateway:
         self._listen, self._note, self._environ = listen, note, environ
         self._endpoints = Endpoints(clock=self._clock, patience=patience, note=note, shares=shares)
         self._ways: dict[int, tuple[Model, _Way]] = {}
-        self._asking: dict[bytes, asyncio.Future[tuple[Answer, float | None]]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._once = Once()
         self._closed = False
         self._session: aiohttp.ClientSession | None = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
@@ -103,11 +103,7 @@ class Gateway:
     async def close(self) -> None:
         """Cancel what is in flight and close the connections. Closing twice is fine."""
         self._closed = True
-        tasks = self._tasks - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._once.cancel()
         await self._endpoints.close()
         for close in self._closers:
             await close()
@@ -147,9 +143,12 @@ class Gateway:
                 return self._told(question, stored if orders is None else orders.seen(stored))
             if orders is not None:
                 await self._order(orders, model, way, key, question)
-            same = self._asking.get(key)
+            same = self._once.asking(key)
             if same is None:
-                return self._told(question, await self._pay_once(model, way, key, question, not_before))
+                if self._closed:
+                    raise Misconfigured("the gateway is closed")
+                pay = functools.partial(self._find_or_pay, model, way, key, question, not_before)
+                return self._told(question, await self._once.ask(key, pay, not_before))
             await asyncio.wait([same])  # an identical question is on its way: it is paid for once
             if same.cancelled():
                 continue
@@ -160,51 +159,18 @@ class Gateway:
                 if not_before is None or not answer.reused or (since is not None and since >= not_before):
                     return self._told(question, replace(answer, reused=True))
 
-    async def _pay_once(
+    async def _find_or_pay(
         self, model: Model, way: _Way, key: bytes, question: Question, not_before: float | None
     ) -> Answer:
-        if self._closed:
-            raise Misconfigured("the gateway is closed")
-        asking = self._asking[key] = asyncio.get_running_loop().create_future()
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-        try:
-            if self._far is None:
-                answer = await self._pay(model, way, key, question)
-            else:
-                answer = await self._look_or_pay(self._far, model, way, key, question, not_before)
-        except Exception as error:
-            asking.set_exception(error)
-            asking.exception()  # seen, also when nobody waits
-            raise
-        except BaseException:
-            asking.cancel()  # one of those who wait asks then
-            raise
-        else:
-            asking.set_result((answer, not_before))
-            return answer
-        finally:
-            del self._asking[key]
-            if task is not None:
-                self._tasks.discard(task)
-
-    async def _look_or_pay(
-        self,
-        far: FarStore,
-        model: Model,
-        way: _Way,
-        key: bytes,
-        question: Question,
-        not_before: float | None,
-    ) -> Answer:
-        stored = await far.find(key, not_before=not_before)
+        if self._far is None:
+            return await self._pay(model, way, key, question)
+        stored = await self._far.find(key, not_before=not_before)
         if stored is not None:
             return stored
         try:
             return await self._pay(model, way, key, question)
         finally:
-            far.asked(key)
+            self._far.asked(key)
 
     async def _glance(self, key: bytes, not_before: float | None) -> Answer | None:
         """What is stored; nobody is kept from asking."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from loom_dagster.ledger.address import ledger_address
+from loom_dagster.ledger.address import answers_address, ledger_address
 from loom_dagster.ledger.alert_rows import (
     AlertRow,
     ChannelRow,
@@ -17,6 +17,7 @@ from loom_dagster.ledger.alert_rows import (
     Findings,
     MuteRow,
 )
+from loom_dagster.ledger.process import this_process
 from loom_dagster.ledger.rows import (
     Budgets,
     BudgetUse,
@@ -35,11 +36,13 @@ from loom_dagster.ledger.rows import (
 )
 
 if TYPE_CHECKING:
+    from loom_dagster.ledger.answer_place import AnswerPlace, Answers, place_of_answers
     from loom_dagster.ledger.answers import AnswerLog
     from loom_dagster.ledger.audit import Audit, AuditRow, Deed, Tampering
     from loom_dagster.ledger.batch_tables import BatchRow
     from loom_dagster.ledger.batches import Batches
     from loom_dagster.ledger.deliveries import Claim, Deliveries
+    from loom_dagster.ledger.leases import Taken
     from loom_dagster.ledger.ledger import Ledger
     from loom_dagster.ledger.outbox import Outbox
     from loom_dagster.ledger.retention import OpenRun, Retention, Slot
@@ -51,6 +54,8 @@ __all__ = [
     "AlertRow",
     "AnswerGroup",
     "AnswerLog",
+    "AnswerPlace",
+    "Answers",
     "Audit",
     "AuditRow",
     "BatchRow",
@@ -84,16 +89,22 @@ __all__ = [
     "Spool",
     "Spooled",
     "Standing",
+    "Taken",
     "Tampering",
     "Upkeep",
     "VersionRow",
     "WatermarkRow",
+    "answers_address",
     "ledger_address",
+    "place_of_answers",
+    "this_process",
 ]
 
 _LATE = {
     "AnswerGroup": "upkeep",
     "AnswerLog": "answers",
+    "AnswerPlace": "answer_place",
+    "Answers": "answer_place",
     "Audit": "audit",
     "AuditRow": "audit",
     "BatchRow": "batch_tables",
@@ -110,8 +121,10 @@ _LATE = {
     "SpendLog": "spend_log",
     "Spool": "spool",
     "Spooled": "spool",
+    "Taken": "leases",
     "Tampering": "audit",
     "Upkeep": "upkeep",
+    "place_of_answers": "answer_place",
 }
 
 

@@ -1,4 +1,4 @@
-"""Where a project's ledger is: in its state folder unless the setting ``ledger`` says otherwise."""
+"""Where a project's ledger and its answers are: in its state folder unless the settings say otherwise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loom_dagster.connections import connection_of
 from loom_dagster.errors import Misconfigured
 from loom_dagster.settings import Settings
 
-__all__ = ["ledger_address"]
+__all__ = ["answers_address", "ledger_address"]
 
 _SETTING = re.compile(r"postgres(?:ql)?(?:\+\w+)?://(?P<server>[^/?#]*)(?P<rest>.*)", re.DOTALL)
 
@@ -20,35 +20,42 @@ def ledger_address(settings: Settings) -> Path | str:
 
     The setting is ``postgres://CONNECTION[/SCHEMA]``, or a whole URL, which has an ``@``. Raises Misconfigured.
     """
-    if settings.ledger is None:
-        return settings.state_dir / "ledger.sqlite"
-    match = _SETTING.fullmatch(settings.ledger)
+    return _address(settings, "ledger", settings.ledger, "the ledger needs")
+
+
+def answers_address(settings: Settings) -> Path | str:
+    """Likewise, of the setting ``answers``."""
+    return _address(settings, "answers", settings.answers, "the answer store needs")
+
+
+def _address(settings: Settings, name: str, given: str | None, needs: str) -> Path | str:
+    if given is None:
+        return settings.state_dir / f"{name}.sqlite"
+    match = _SETTING.fullmatch(given)
     if match is None:
-        raise _unreadable()
+        raise _unreadable(name)
     if "@" in match["server"] or not match["server"]:
-        return settings.ledger
+        return given
     _, _, schema = match["rest"].partition("/")
     if match["rest"].strip("/") != schema or "/" in schema or "?" in schema:
-        raise _unreadable()
+        raise _unreadable(name)
     connection = connection_of(match["server"], settings.connections)
     if not _SETTING.fullmatch(connection.url):
-        raise Misconfigured(
-            f"connection `{connection.name}` is no Postgres, which the ledger needs", kind="ledger"
-        )
-    given = {"schema": schema} if schema else {}
+        raise Misconfigured(f"connection `{connection.name}` is no Postgres, which {needs}", kind="ledger")
+    query = {"schema": schema} if schema else {}
     if "connect_timeout=" not in connection.url:
-        given["connect_timeout"] = str(
+        query["connect_timeout"] = str(
             max(2, round(connection.connect_timeout))
         )  # libpq takes one second for two
-    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in given.items())
-    return f"{connection.url}{'&' if '?' in connection.url else '?'}{query}" if query else connection.url
+    more = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
+    return f"{connection.url}{'&' if '?' in connection.url else '?'}{more}" if more else connection.url
 
 
-def _unreadable() -> Misconfigured:  # the setting itself is not shown: it may be a secret
+def _unreadable(name: str) -> Misconfigured:  # the setting itself is not shown: it may be a secret
     return Misconfigured(
-        "the setting `ledger` cannot be read",
-        where="[tool.loom] ledger or LOOM_LEDGER",
+        f"the setting `{name}` cannot be read",
+        where=f"[tool.loom] {name} or LOOM_{name.upper()}",
         fix="write postgres://CONNECTION or postgres://CONNECTION/SCHEMA, "
-        "or set LOOM_LEDGER to postgresql://USER:PASSWORD@HOST/DATABASE",
+        f"or set LOOM_{name.upper()} to postgresql://USER:PASSWORD@HOST/DATABASE",
         kind="ledger",
     )

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from loom_dagster.errors import Misconfigured
+from loom_dagster.ledger.answer_place import AnswerPlace
+from loom_dagster.ledger.answers import COLUMNS
 
 __all__ = ["StoredAnswer", "read_answers"]
-
-_COLUMNS = (
-    "key", "model", "text", "finish", "input_tokens", "output_tokens", "cached_tokens", "cost", "latency",
-    "simulated", "created_at", "pipeline", "record_id", "purpose", "prompt",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,24 +34,16 @@ class StoredAnswer:
     prompt: str
 
 
-def read_answers(path: Path, beginnings: Iterable[bytes]) -> dict[bytes, StoredAnswer]:
-    """The answers whose keys begin so, by these beginnings; what is not there is left out. The store at ``path`` is
-    not written to. Raises Misconfigured when it cannot be read."""
+def read_answers(place: AnswerPlace, beginnings: Iterable[bytes]) -> dict[bytes, StoredAnswer]:
+    """The answers whose keys begin so, by these beginnings; what is not there is left out. The store at ``place`` is
+    neither made nor written. Raises Misconfigured when it cannot be read."""
     found: dict[bytes, StoredAnswer] = {}
-    if not path.exists():
-        return found
     # a key is its own index: those that begin so lie between two values
-    query = f"SELECT {', '.join(_COLUMNS)} FROM answers WHERE key >= ? AND key < ? ORDER BY key LIMIT 1"  # noqa: S608
-    try:
-        with contextlib.closing(sqlite3.connect(path, timeout=30.0)) as store:
-            store.execute("PRAGMA query_only = ON")
-            for beginning in dict.fromkeys(beginnings):
-                row = store.execute(query, (beginning, _after(beginning))).fetchone()
-                if row is not None:
-                    values: dict[str, Any] = dict(zip(_COLUMNS, row, strict=True))
-                    found[beginning] = StoredAnswer(**{**values, "simulated": bool(values["simulated"])})
-    except sqlite3.Error as error:
-        raise Misconfigured("the answer store cannot be read", where=str(path), why=str(error)) from error
+    query = f"SELECT {', '.join(COLUMNS)} FROM {place.table} WHERE key >= ? AND key < ? ORDER BY key LIMIT 1"  # noqa: S608
+    for beginning in dict.fromkeys(beginnings):
+        for row in place.rows(query, (beginning, _after(beginning))):
+            values: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
+            found[beginning] = StoredAnswer(**{**values, "simulated": bool(values["simulated"])})
     return found
 
 

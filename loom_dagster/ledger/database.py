@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, delete, insert, make_url, select, update
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Connection, delete, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from loom_dagster.errors import Misconfigured
 from loom_dagster.ledger.postgres import make_schema, postgres_engine, schema_of
+from loom_dagster.ledger.server import Away, Patience, Secrets, read_url, shown
 from loom_dagster.ledger.sqlite import sqlite_engine
 from loom_dagster.ledger.tables import last_writes
 
@@ -28,13 +27,7 @@ __all__ = ["Database", "repeatable"]
 
 _T = TypeVar("_T")
 
-_PATIENCE = 30.0  # seconds that a server may be away
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _KEPT = timedelta(days=1)
-
-
-class _Away(Misconfigured):
-    """The server cannot be reached, or the connection was lost."""
 
 
 class Database:
@@ -47,10 +40,8 @@ class Database:
         """``where``: a path, ``sqlite:///PATH``, or ``postgresql://USER:PASSWORD@HOST/DATABASE?schema=NAME``."""
         url = _url(where)
         self.schema: str | None = None
-        words = {str(url.password or ""), str(url.query.get("password", ""))}
-        self._secrets = (words | {quote(word, safe="") for word in words}) - {""}
+        self._secrets, self._patiently = Secrets(url), Patience()
         self._id = uuid.uuid4().hex
-        self._given_up = False  # waited in vain: nobody waits again before the server is back
         match url.get_backend_name():
             case "sqlite" if url.database:
                 self.name = url.database
@@ -61,7 +52,7 @@ class Database:
                     raise self._unusable(error) from error
             case "postgres" | "postgresql":
                 self.schema = schema_of(url)
-                self.name = f"{_shown(url)}, schema {self.schema}"
+                self.name = f"{shown(url)}, schema {self.schema}"
                 self._fix = (
                     "check that the server is up, the user, the password, and its rights in the schema"
                 )
@@ -69,7 +60,7 @@ class Database:
             case _:
                 raise Misconfigured(
                     "the ledger can only be a SQLite file or on Postgres",
-                    where=_shown(url),
+                    where=shown(url),
                     kind="ledger",
                 )
 
@@ -130,29 +121,11 @@ class Database:
                     yield connection
         except DBAPIError as error:
             away = self.schema is not None and (not connected or error.connection_invalidated)
-            raise self._unusable(error.orig or error, _Away if away else Misconfigured) from error
+            raise self._unusable(error.orig or error, Away if away else Misconfigured) from error
 
     def _unusable(self, error: BaseException, kind: type[Misconfigured] = Misconfigured) -> Misconfigured:
-        why = " ".join(str(error).split())
-        for secret in self._secrets:
-            why = why.replace(secret, "***")
+        why = self._secrets.out_of(error)
         return kind("the ledger cannot be used", where=self.name, why=why, fix=self._fix, kind="ledger")
-
-    def _patiently(self, attempt: Callable[[], _T]) -> _T:
-        patience = 0.0 if self._given_up else _PATIENCE
-        began, pause = time.monotonic(), _FIRST_PAUSE
-        while True:
-            try:
-                done = attempt()
-            except _Away:
-                if time.monotonic() - began + pause > patience:
-                    self._given_up = True
-                    raise
-            else:
-                self._given_up = False
-                return done
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
 
     @property
     def _writer(self) -> str:
@@ -175,21 +148,7 @@ class Database:
 def _url(where: Path | str) -> URL:
     if not isinstance(where, str) or "://" not in where:
         return URL.create("sqlite", database=str(where))
-    with contextlib.suppress(ArgumentError, ValueError):
-        if (
-            where.startswith("sqlite:") or where.count("@") < 2
-        ):  # else a part of the password would be taken for the host, and shown
-            return make_url(where)
-    raise Misconfigured(
-        "the ledger's URL cannot be read",
-        fix="write postgresql://USER:PASSWORD@HOST/DATABASE, with special characters of the password as %40",
-        kind="ledger",
-    )
-
-
-def _shown(url: URL) -> str:
-    """Without password and parameters."""
-    return URL.create(url.drivername, url.username, None, url.host, url.port, url.database).render_as_string()
+    return read_url(where, "ledger")
 
 
 def repeatable(rows: Iterable[_T]) -> Iterable[_T]:

@@ -9,27 +9,63 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from loom_dagster.errors import Misconfigured
-from loom_dagster.ledger.process import Process, is_gone, this_process
+from loom_dagster.ledger.process import Process, is_gone, kernel_of, this_process
 from loom_dagster.ledger.rows import RunHandle
 from loom_dagster.ledger.tables import leases
 
-__all__ = ["alive", "beat", "check", "give_back", "is_taken", "refuse_if_taken", "take"]
+__all__ = [
+    "Taken",
+    "alive",
+    "beat",
+    "check",
+    "give_back",
+    "is_taken",
+    "refuse_if_taken",
+    "refuse_other_machines",
+    "take",
+]
 
 _LIFE = timedelta(seconds=60)
+_FRESH = timedelta(seconds=20)  # two beats
+
+
+class Taken(Misconfigured):
+    """Another run holds the lease. ``beat_at``: its last sign of life, when that is all that can be known of it, since its
+    process is on another machine or in another container; None: it is alive."""
+
+    kind = "lease"
+
+    def __init__(self, what: str, *, why: str, fix: str, beat_at: datetime | None) -> None:
+        super().__init__(what, why=why, fix=fix)
+        self.beat_at = beat_at
 
 
 def refuse_if_taken(connection: Connection, pipeline: str, partition: str, now: datetime) -> None:
-    """Raises Misconfigured (kind ``lease``) while another run is alive here."""
+    """Raises Taken while another run is alive here."""
     row = _alive(connection, pipeline, partition, now)
     if row is None:
         return
     of = f"{pipeline}, partition {partition}," if partition else pipeline
-    raise Misconfigured(
+    raise Taken(
         f"another run of {of} is going on since {row.taken_at:%Y-%m-%d %H:%M:%S} UTC",
         why=f"run {row.run_id}, process {row.pid} on {row.host.split()[0]}",
         fix="wait for it or stop it",
-        kind="lease",
+        beat_at=None if row.host == this_process().host else row.beat_at,
     )
+
+
+def refuse_other_machines(connection: Connection, now: datetime) -> None:
+    """For a ledger that is a file: raises Misconfigured (kind ``ledger``) when another machine uses it at this moment."""
+    here = kernel_of(this_process())
+    for row in connection.execute(select(leases)):
+        there = kernel_of(_owner(row))
+        if there and here and there != here and abs(now - row.beat_at) < _FRESH:
+            raise Misconfigured(
+                f"another machine, {row.host.split()[0]}, is using this ledger, which is a file",
+                why="SQLite on a file system that machines share loses data without a word",
+                fix="keep the ledger on Postgres: [tool.loom] ledger, see docs/deployment.md",
+                kind="ledger",
+            )
 
 
 def is_taken(connection: Connection, pipeline: str, partition: str, now: datetime) -> bool:

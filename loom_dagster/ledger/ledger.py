@@ -54,11 +54,13 @@ class Ledger(Registers):
         """Continue the open run with this fingerprint, or begin one; an open run with another
         fingerprint is superseded, and with ``fresh`` any.
 
-        Raises Misconfigured (kind ``lease``) while another run of this slot is alive.
+        Raises Taken (kind ``lease``) while another run of this slot is alive.
         """
 
         def begin(connection: Connection) -> RunHandle:
             now = self._clock.now()
+            if self._database.schema is None:
+                leases.refuse_other_machines(connection, now)
             leases.refuse_if_taken(connection, pipeline, partition, now)
             run_id, started_at, resumed, allowance = runs.begin(
                 connection,

@@ -7,6 +7,7 @@ Everything is said in the transaction itself and nothing in the session, so that
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
 from sqlalchemy.schema import CreateSchema
@@ -14,7 +15,7 @@ from sqlalchemy.schema import CreateSchema
 from loom_dagster.errors import Misconfigured
 from loom_dagster.records import digest
 
-__all__ = ["make_schema", "postgres_engine", "schema_of"]
+__all__ = ["make_schema", "plain_engine", "postgres_engine", "schema_of"]
 
 _LOCK_MS = 120_000  # another run may be writing a long quarantine
 _FROZEN_MS = 60_000  # a process that is stopped within a transaction loses it, and its lock, after this
@@ -29,12 +30,14 @@ _ARGUMENTS: dict[str, str | int] = {
 }
 
 
-def schema_of(url: URL) -> str:
+def schema_of(url: URL, of: str = "ledger") -> str:
     """``?schema=NAME``, else ``public``. Raises Misconfigured for what is no plain name."""
     schema = url.query.get("schema", "public")
     if not isinstance(schema, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", schema):
         raise Misconfigured(
-            "the ledger's schema has no plain name", fix="letters, digits and `_`, such as loom_reviews"
+            f"the {of}'s schema has no plain name",
+            fix="letters, digits and `_`, such as loom_reviews",
+            kind="ledger",
         )
     return schema
 
@@ -49,23 +52,28 @@ def postgres_engine(url: URL) -> Engine:
         f"SET LOCAL idle_in_transaction_session_timeout = {_FROZEN_MS}; SELECT pg_advisory_xact_lock({lock})"
     )
     read = f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; {tables}"
-    given = {name: value for name, value in _ARGUMENTS.items() if name not in url.query}
-    url = url.set(drivername="postgresql+psycopg2").difference_update_query(["schema"])
-    try:
-        # connections that went bad in the pool are found out, and replaced, by Database: no ping before each use
-        engine = create_engine(url, connect_args=given)
-    except ImportError as error:
-        raise Misconfigured(
-            "a ledger on Postgres needs a driver that is not installed",
-            fix="pip install 'loom-dagster[postgres]'",
-            kind="ledger",
-        ) from error
+    engine = plain_engine(url)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(write if connection.get_execution_options()["loom_write"] else read)
 
     return engine
+
+
+def plain_engine(url: URL, of: str = "a ledger", **given: Any) -> Engine:
+    """Nothing is connected yet. Raises Misconfigured without a driver."""
+    arguments = {name: value for name, value in _ARGUMENTS.items() if name not in url.query}
+    url = url.set(drivername="postgresql+psycopg2").difference_update_query(["schema"])
+    try:
+        # connections that went bad in the pool are found out, and replaced, by those who use them: no ping before each use
+        return create_engine(url, connect_args=arguments, **given)
+    except ImportError as error:
+        raise Misconfigured(
+            f"{of} on Postgres needs a driver that is not installed",
+            fix="pip install 'loom-dagster[postgres]'",
+            kind="ledger",
+        ) from error
 
 
 def make_schema(connection: Connection, schema: str) -> None:

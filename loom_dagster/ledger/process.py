@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Process", "is_gone", "this_process"]
+__all__ = ["Process", "is_gone", "kernel_of", "this_process"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,12 @@ class Process:
 def this_process() -> Process:
     pid = os.getpid()
     return Process(host=_host(), pid=pid, start=_start(pid) or "")
+
+
+def kernel_of(process: Process) -> str:
+    """The same for all containers of a machine, until it is booted again; empty where the system does not say."""
+    words = process.host.split()
+    return words[1] if len(words) == 3 else ""
 
 
 def is_gone(process: Process, *, silent: bool) -> bool:

@@ -112,9 +112,9 @@ class Purse:
 
     def release(self, name: str, tickets: Iterable[int]) -> None:
         """Reservations that nobody was told of."""
-        worker = self._workers.get(name)
-        for ticket in tickets if worker is not None else ():
-            self._end(name, worker, ticket)
+        if name in self._workers:
+            for ticket in tickets:
+                self._end(name, self._workers[name], ticket)
 
     def write(self, gone: Collection[str] = ()) -> Decided:
         """Everything that was told, in one transaction, with what is granted of what is wanted (blocks). Of the calls

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -31,8 +31,8 @@ __all__ = ["Till", "TillAnswers"]
 
 _T = TypeVar("_T")
 
-_PAUSE = 0.002  # seconds between two messages of a worker, and for each worker as much again:
-_EACH = 0.0005  # all together send a number of messages that one process can hear
+_PAUSE = 0.01  # seconds between two messages of a worker, and for each worker as much again:
+_EACH = 0.002  # a message costs a millisecond of CPU, whatever is in it, so all together never send more than 500 a second
 _STORED_AT = 10  # of an answer's columns
 
 
@@ -45,7 +45,7 @@ class TillAnswers(Protocol):
     async def put_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Return once all are on disk. All columns of each; stored now, whenever they say."""
 
-    async def get_many(self, keys: Collection[bytes]) -> dict[bytes, tuple[Any, ...]]:
+    async def get_many(self, keys: Iterable[bytes]) -> Mapping[bytes, Sequence[Any]]:
         """Of those that are stored the columns from ``key`` to ``created_at``."""
 
 
@@ -253,11 +253,11 @@ class Till:
             if heir is not None:
                 self._tell(heir).claimed.append(key)
 
-    def _look_up(self, visit: _Visit, stored: Mapping[bytes, tuple[Any, ...]]) -> None:
+    def _look_up(self, visit: _Visit, stored: Mapping[bytes, Sequence[Any]]) -> None:
         for key, not_before in visit.message.finds:
             row = stored.get(key)
             if row is not None and (not_before is None or row[_STORED_AT] >= not_before):
-                visit.desk.out.found.append(row)
+                visit.desk.out.found.append(tuple(row))
             elif self._claims.take(key, visit.desk.name):
                 visit.desk.out.claimed.append(key)
 

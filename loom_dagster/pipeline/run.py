@@ -11,6 +11,8 @@ Killed at any point, the next start repeats it with the answers that are already
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from loom_dagster.clock import Clock
 from loom_dagster.errors import LoomError, Misconfigured, Transient
 from loom_dagster.events import Listener, Note, Progress, RunStarted, StageDone
 from loom_dagster.ledger import Ledger, RunHandle, SpendLog
+from loom_dagster.pipeline.begin import begin_when_free
 from loom_dagster.pipeline.conclude import Ended, conclude
 from loom_dagster.pipeline.heartbeat import keep_lease
 from loom_dagster.pipeline.here import settle_here
@@ -66,14 +69,15 @@ class _Telling:
         self.listen(Note(pipeline=self.pipeline, text=text))
 
     def progress(self, tally: Tally, *, exhausted: bool = False) -> None:
+        ahead = Counter(tally.ahead)
         self.listen(
             Progress(
                 pipeline=self.pipeline,
-                extracted=tally.extracted,
-                transformed=tally.transformed,
-                passed=tally.passed,
-                quarantined=tally.quarantined,
-                deferred=tally.deferred,
+                extracted=tally.extracted + ahead["extracted"],
+                transformed=tally.transformed + ahead["passed"],
+                passed=tally.passed + ahead["passed"],
+                quarantined=tally.quarantined + ahead["quarantined"],
+                deferred=tally.deferred + ahead["deferred"],
                 cost=sum(tally.cost.values()),
                 exhausted=exhausted,
             )
@@ -96,7 +100,8 @@ def run(
     read to the end (the run then stays open). What stops a run after records were settled, such as
     a refused key, is told by the outcome instead.
     """
-    handle = ledger.begin_run(
+    begin = functools.partial(
+        ledger.begin_run,
         plan.pipeline,
         plan.partition,
         plan.fingerprint,
@@ -104,6 +109,7 @@ def run(
         fresh=fresh,
         dagster_run_id=dagster_run_id,
     )
+    handle = begin_when_free(begin, stop, lambda text: listen(Note(pipeline=plan.pipeline, text=text)))
     try:
         if plan.taken is not None:
             ledger.takings.note(handle.run_id, plan.taken)
@@ -198,6 +204,7 @@ async def _stream(
     work = Work(
         plan=plan,
         handle=handle,
+        ledger=ledger,
         spend=spend,
         writer=writer,
         tally=tally,

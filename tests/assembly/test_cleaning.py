@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -214,6 +215,7 @@ def test_what_killed_processes_left_goes(loom, project):
     ):
         left.mkdir(parents=True)
         (left / "file").write_bytes(b"x" * 100)
+    os.utime(state / "scratch" / "999999999-x", (0, 0))  # nobody knows of which machine: it is old
     (state / "crash-20200101T000000.txt").write_text("Traceback")
     (state / "reports").mkdir()
     (state / "reports" / "classify-20200101T000000-abcdef.html").write_text("a run, with records of it")

@@ -267,3 +267,22 @@ def test_thirty_days_in_one_run_and_in_thirty_come_to_the_same(tmp_path: Path) -
     assert one["materialized"]["loaded"] == good
     assert len(one["loaded"]) == 27 * 4
     assert {record[:10] for record, _ in one["loaded"]} == set(good)
+
+
+def test_a_backfill_is_one_run_or_as_many_as_the_settings_say(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = small(desk, DAYS[:2])
+    for said, most in ((None, None), ("1", 1), ("7", 7)):
+        if said is not None:
+            monkeypatch.setenv("LOOM_PARTITIONS_PER_RUN", said)
+        defs = build_definitions(root)
+        policies = {
+            asset.backfill_policy
+            for asset in defs.resolve_asset_graph().asset_nodes
+            if asset.is_materializable
+        }
+        assert policies == {
+            dg.BackfillPolicy.single_run() if most is None else dg.BackfillPolicy.multi_run(most)
+        }
+        assert defs.resolve_job_def("reviews").backfill_policy in policies

@@ -47,9 +47,7 @@ class Shop:
     def kill_till(self):
         """A till that begins anew, on the same files; what the old one had in memory is gone."""
         self.stores.append(AnswerLog(self.path, clock=self.clock))
-        self.till = Till(
-            self.ledger, self.stores[-1], self.run, self.budgets, self.owner, clock=self.clock
-        )
+        self.till = Till(self.ledger, self.stores[-1], self.run, self.budgets, self.owner, clock=self.clock)
 
     async def exchange(self, worker, message):
         self.exchanges += 1
@@ -87,6 +85,13 @@ def answer(key, text="ok", **given):
 
 async def gathered(*work):
     return await asyncio.wait_for(asyncio.gather(*work), 20)
+
+
+@pytest.fixture
+def cluster(ray_cluster):
+    """Two nodes of two CPUs; what a test before killed of it is there again."""
+    ray_cluster.mend()
+    return ray_cluster
 
 
 @pytest.fixture

@@ -24,7 +24,9 @@ async def test_an_answer_that_was_put_is_found_by_others(open_shop):
 async def test_what_is_reserved_and_settled_is_in_the_ledger(open_shop):
     shop = open_shop()
     line = shop.line()
-    first, second = await gathered(line.spend.reserve(b"a", 0.5, ASKED), line.spend.reserve(b"b", 0.25, ASKED))
+    first, second = await gathered(
+        line.spend.reserve(b"a", 0.5, ASKED), line.spend.reserve(b"b", 0.25, ASKED)
+    )
     assert shop.ledger.books.in_flight() == 0.75
     line.spend.settle(first, 0.125, ASKED)
     line.spend.lose(second, ASKED)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from loom_dagster.ledger import Ledger, SnapshotRow
+from loom_dagster.ledger.answer_file import AnswerFile
+from loom_dagster.ledger.answer_schema import AnswerSchema
 
 
 class HandClock:
@@ -56,6 +58,27 @@ def path(request, tmp_path):
     if request.param == "postgres":
         return request.getfixturevalue("on_postgres")
     return tmp_path / ".loom" / "ledger.sqlite"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.service)])
+def place_again(request, tmp_path):
+    """Where answers may be: once more, as another process would see it."""
+    if request.param == "postgres":
+        url = request.getfixturevalue("on_postgres")
+        return lambda: AnswerSchema(url)
+    return lambda: AnswerFile(tmp_path / ".loom" / "answers.sqlite")
+
+
+@pytest.fixture
+def place(place_again):
+    return place_again()
+
+
+@pytest.fixture
+def store(place, clock):
+    opened = place.open(clock=clock)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select
 
 from loom_dagster.errors import Misconfigured
-from loom_dagster.ledger import Budgets, IndexRow, Ledger, database
+from loom_dagster.ledger import Budgets, IndexRow, Ledger, server
 from loom_dagster.ledger.tables import last_writes, leases
 from tests.servers.line import Line
 
@@ -131,12 +131,12 @@ def test_a_read_that_breaks_off_is_read_again(by_line, line):
 
 def test_a_server_that_stays_away_is_told_without_its_password(postgres, ledger, monkeypatch):
     run = ledger.begin_run("reviews", "", "f")
-    monkeypatch.setattr(database, "_PATIENCE", 0.3)
+    monkeypatch.setattr(server, "_PATIENCE", 0.3)
     postgres.stop(FAST)
     try:
         with pytest.raises(Misconfigured) as told:
             ledger.heartbeat(run)
-        monkeypatch.setattr(database, "_PATIENCE", 1e9)
+        monkeypatch.setattr(server, "_PATIENCE", 1e9)
         with pytest.raises(Misconfigured):
             ledger.leave_run(run)  # at once: it was waited for
     finally:

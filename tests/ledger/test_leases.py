@@ -103,6 +103,22 @@ def test_an_owner_on_another_host_is_waited_for(ledger, clock):
 
 
 @linux
+def test_a_file_that_another_machine_uses_at_this_moment_is_refused_and_a_server_is_not(ledger, clock):
+    ledger.begin_run("reviews", "2026-01-01", "f")
+    me = this_process().host.split()
+    pretend(ledger, host=f"elsewhere {me[1]} pid:[1]")  # a container of this machine
+    ledger.begin_run("reviews", "2026-01-02", "f")
+    pretend(ledger, host="elsewhere 0f9c5b1e-another-kernel pid:[1]")
+    if ledger._database.schema is None:
+        with pytest.raises(
+            Misconfigured, match="another machine, elsewhere, is using this ledger, which is a file"
+        ):
+            ledger.begin_run("reviews", "2026-01-03", "f")
+        clock.move(21)  # silent by now: this machine may have been booted again
+    ledger.begin_run("reviews", "2026-01-03", "f")
+
+
+@linux
 def test_a_zombie_is_gone():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     me = this_process()

@@ -10,13 +10,14 @@ import pytest
 
 from loom_dagster.errors import Misconfigured
 from loom_dagster.gateway import Origin
-from loom_dagster.ledger import AnswerLog, Selection, Upkeep
+from loom_dagster.ledger import Selection, Upkeep
+from loom_dagster.ledger.answer_file import AnswerFile
 from loom_dagster.records import Answer, digest
 
 
 @pytest.fixture
-def place(tmp_path):
-    return tmp_path / "answers.sqlite"
+def file(tmp_path):
+    return AnswerFile(tmp_path / "answers.sqlite")
 
 
 def fill(place, clock, numbers, *, pipeline="pipe", prompt="p", model="m", text="x" * 400, cost=0.5):
@@ -28,13 +29,13 @@ def fill(place, clock, numbers, *, pipeline="pipe", prompt="p", model="m", text=
     async def put(log):
         await asyncio.gather(*(log.put(*given(n)) for n in numbers))
 
-    log = AnswerLog(place, clock=clock)
+    log = place.open(clock=clock)
     asyncio.run(put(log))
     log.close()
 
 
 def left(place):
-    log = AnswerLog(place)
+    log = place.open()
     try:
         return log.count()
     finally:
@@ -62,6 +63,7 @@ def test_a_store_that_is_not_there_is_empty_and_is_not_made(place):
     assert upkeep.delete(Selection(model="m")) == 0
     assert upkeep.shrink(alone=True)
     assert not place.exists()
+    assert upkeep.groups() == []
 
 
 def test_everything_is_never_meant(place, clock):
@@ -97,25 +99,33 @@ def test_by_age_but_for_what_is_spared(place, clock):
     assert left(place) == 5
 
 
-def test_the_file_shrinks(place, clock):
-    fill(place, clock, range(3_000))
+def test_a_version_of_a_prompt_is_not_all_of_them(place, clock):
+    for prompt in ("p@v1", "p@v2", "pp@v1", "p"):
+        fill(place, clock, [1], prompt=prompt)
+    assert Upkeep(place).meant(Selection(prompt="p"))[0] == 3
+    assert Upkeep(place).meant(Selection(prompt="p@v1"))[0] == 1
+    assert Upkeep(place).delete(Selection(prompt="p")) == 3
+
+
+def test_the_file_shrinks(file, clock):
+    fill(file, clock, range(3_000))
     clock.move(1)
-    fill(place, clock, range(5_000, 5_010))
-    upkeep = Upkeep(place)
+    fill(file, clock, range(5_000, 5_010))
+    upkeep = Upkeep(file)
     before = upkeep.size()
     upkeep.delete(Selection(before=clock.now().timestamp()))
     assert upkeep.shrink(alone=False)
     assert upkeep.size() < before / 10
-    assert left(place) == 10
+    assert left(file) == 10
 
 
-def test_a_store_of_before_shrinks_when_nobody_uses_it(place, clock):
-    fill(place, clock, range(3_000))
-    db = sqlite3.connect(place, isolation_level=None)
+def test_a_store_of_before_shrinks_when_nobody_uses_it(file, clock):
+    fill(file, clock, range(3_000))
+    db = sqlite3.connect(file.path, isolation_level=None)
     db.execute("PRAGMA auto_vacuum = NONE")
     db.execute("VACUUM")
     db.close()
-    upkeep = Upkeep(place)
+    upkeep = Upkeep(file)
     before = upkeep.size()
     upkeep.delete(Selection(model="m"))
     assert not upkeep.shrink(alone=False)
@@ -124,14 +134,14 @@ def test_a_store_of_before_shrinks_when_nobody_uses_it(place, clock):
     assert upkeep.size() < before / 10
 
 
-def test_what_is_forgotten_is_not_on_the_disk_any_more(place, clock):
-    fill(place, clock, range(50), text="what nobody may find again")
-    fill(place, clock, range(50, 60), text="what stays")
-    upkeep = Upkeep(place)
+def test_what_is_forgotten_is_not_on_the_disk_any_more(file, clock):
+    fill(file, clock, range(50), text="what nobody may find again")
+    fill(file, clock, range(50, 60), text="what stays")
+    upkeep = Upkeep(file)
     for n in range(50):
         upkeep.delete(Selection(record=f"r{n}"))
     upkeep.shrink(alone=False)
-    kept = b"".join(f.read_bytes() for f in place.parent.iterdir())
+    kept = b"".join(f.read_bytes() for f in file.path.parent.iterdir())
     assert b"what stays" in kept
     assert b"nobody may find" not in kept
 
@@ -150,7 +160,7 @@ def test_answers_are_written_while_others_go(place, clock):
     assert left(place) == 300
 
 
-def test_a_store_that_is_no_database_is_refused(place):
-    place.write_bytes(b"no database " * 100)
+def test_a_store_that_is_no_database_is_refused(file):
+    file.path.write_bytes(b"no database " * 100)
     with pytest.raises(Misconfigured, match="answer store"):
-        Upkeep(place).groups()
+        Upkeep(file).groups()
