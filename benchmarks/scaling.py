@@ -52,9 +52,10 @@ def scenes(workers: int, seconds: float) -> dict[str, Scene]:
         "the till": replace(
             usual,
             measured=Measured(driver_record=0.001, worker_record=0.01, worker_call=0.04),
-            in_flight=max(20_000, 4 * workers),
-            seconds=8.0,
-            warm=4.0,
+            in_flight=max(5000, 5 * workers),
+            latency=0.2,
+            seconds=3.0,
+            warm=1.0,
         ),
         f"{DISTURBED}a provider that takes half": replace(
             usual, cap=most // 2, seconds=2 * seconds, warm=seconds
