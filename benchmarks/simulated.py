@@ -235,7 +235,7 @@ class _Limits(Limits):
     def _ask(self, rows: tuple[tuple[str, int, int, int], ...]) -> Any:
         done: Future[Any] = Future()
         self._add(rows, done)
-        return asyncio.wrap_future(done)
+        return asyncio.shield(asyncio.wrap_future(done))
 
 
 def _line(worker: str, desk: _Desk, scene: Scene, clock: VirtualClock) -> Line:
