@@ -6,7 +6,7 @@ that was done though its reply was lost is done again, and comes to the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -25,6 +25,7 @@ __all__ = ["AnswerTable"]
 
 _MOST = 4096  # lookups or answers at once
 _BYTES = 16_000_000  # of a statement
+_STORED_AT = COLUMNS.index("created_at")
 _TYPES = {
     **dict.fromkeys(("input_tokens", "output_tokens", "cached_tokens"), "integer"),
     **dict.fromkeys(("cost", "latency", "created_at"), "double precision"),
@@ -71,12 +72,22 @@ class AnswerTable:
 
     async def put(self, answer: Answer, origin: Origin) -> None:
         """Return once the answer is committed; one for a key that exists replaces it."""
-        row = row_of(answer, origin, self._clock.now().timestamp())
-        await self._puts.do((answer.key, _text(row)))
+        await self._puts.do(_given(row_of(answer, origin, 0.0), self._clock.now().timestamp()))
+
+    async def put_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Return once all are committed. ``rows`` as ``row_of`` makes them; stored now, whenever they say."""
+        now = self._clock.now().timestamp()
+        await self._puts.do_all([_given(row, now) for row in rows])
+
+    async def get_many(self, keys: Iterable[bytes]) -> dict[bytes, Sequence[object]]:
+        """What is stored of ``keys``, as ``answer_of`` takes it."""
+        wanted = list(keys)
+        found = zip(wanted, await self._finds.do_all(wanted), strict=True)
+        return {key: row for key, row in found if row is not None}
 
     def take(self, rows: Sequence[tuple[Any, ...]]) -> int:
         """Store ``rows``, as ``COLUMNS``, of another store; how many were not there, or older."""
-        texts = [_text(row) for row in sorted(rows)]
+        texts = [text for _, text in sorted(_given(row, row[_STORED_AT]) for row in rows)]
         return sum(self._server.change(self._put + self._if_newer, [part]) for part in _parts(texts))
 
     def count(self) -> int:
@@ -105,11 +116,13 @@ class AnswerTable:
         return Misconfigured("the answer store is closed", where=self._server.name)
 
 
-def _text(row: Sequence[Any]) -> bytes:
-    """As JSON, which the server makes a row of again."""
-    values = dict(zip(COLUMNS, row, strict=True))
-    given = {name: marked(value) if isinstance(value, str) else value for name, value in values.items()}
-    return orjson.dumps({**given, "key": row[0].hex(), "simulated": bool(given["simulated"])})
+def _given(row: tuple[Any, ...], created_at: float) -> tuple[bytes, bytes]:
+    """The key, and all columns as JSON."""
+    values = {
+        name: marked(value) if isinstance(value, str) else value
+        for name, value in zip(COLUMNS[1:], row[1:], strict=True)
+    }
+    return row[0], orjson.dumps({**values, "key": row[0].hex(), "created_at": created_at})
 
 
 def _parts(texts: Sequence[bytes]) -> Iterator[str]:
