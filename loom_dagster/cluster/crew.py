@@ -13,15 +13,15 @@ from typing import Any
 
 from loom_dagster.cluster.actors import TillActor, Tills, WorkerActor
 from loom_dagster.cluster.blocks import Block, Made
-from loom_dagster.cluster.hands import Gone
+from loom_dagster.cluster.hands import Gone, Hand
 from loom_dagster.cluster.news import News
 from loom_dagster.cluster.worker import Kits
 from loom_dagster.errors import LoomError, Misconfigured, Outage
 
 __all__ = ["RayCrew"]
 
-_PLACE = 60.0  # seconds for the first worker to find a place
-_SHORT = 10.0  # seconds after which it is said that some have none
+_SHORT = 10.0  # seconds between two looks at whether there is a place for every worker
+_PLACE, _START = 60.0, 300.0  # seconds for the first to find a place, and to start there
 _LOOK = 2.0  # seconds between two looks at till and cluster
 _SILENT = 20.0  # seconds of a cluster that does not answer, after which it is gone: Ray itself ends the process at 60
 
@@ -77,8 +77,8 @@ class RayCrew:
         self._bundle = ray.put(bundle)
         self._names = itertools.count(1)
         self._crew = f"{run_id}-{uuid.uuid4().hex[:6]}"
-        self._hired = 0
-        self._hands: set[RayHand] = set()
+        self._placed = 0
+        self._hands: set[Hand] = set()
         self._till = self._place_till(run_id, pinned=pinned)
 
     def _place_till(self, run_id: str, *, pinned: bool) -> Any:
@@ -105,11 +105,12 @@ class RayCrew:
         actor = self._ray.remote(WorkerActor).options(**options).remote(name)
         hand = RayHand(name, actor, self._ray)
         self._hands.add(hand)
+        await _reply(self._ray, actor.here.remote())
+        self._placed += 1
         await _reply(self._ray, actor.begin.remote(self._kits, self._bundle, self._environ, self._till))
-        self._hired += 1
         return hand
 
-    async def lost(self, hand: RayHand) -> None:
+    async def lost(self, hand: Hand) -> None:
         self._hands.discard(hand)
         await _reply(self._ray, self._till.lost.remote(hand.name))
 
@@ -132,22 +133,25 @@ class RayCrew:
         await asyncio.gather(self._watch_places(note), self._watch_till())
 
     async def _watch_places(self, note: Callable[[str], None]) -> None:
-        await asyncio.sleep(_SHORT)
-        if self._hired < self.wanted:
+        """Whether there are CPUs for those who wait for one. Who has one, and is slow to start, is waited for."""
+        waited, told = 0.0, False
+        while self._placed < self.wanted and waited < _START:
+            await asyncio.sleep(_SHORT)
+            waited += _SHORT
             free = await asyncio.to_thread(self._free)
-            note(
-                f"{self.wanted} workers are wanted, and {self._hired} have begun; the cluster has {free:g} CPUs free, "
-                "and each worker takes one"
-            )
-        await asyncio.sleep(_PLACE - _SHORT)
-        if self._hired == 0:
-            free = await asyncio.to_thread(self._free)
-            raise Misconfigured(
-                "no worker found a place on the cluster within a minute",
-                why=f"each takes one CPU, and {free:g} are free",
-                fix="add nodes, or wait until others have ended",
-                kind="cluster",
-            )
+            missing = self.wanted - self._placed
+            if missing and free < 1 and not told:
+                told = True
+                note(
+                    f"{missing} of {self.wanted} workers wait for a CPU: each takes one, and the cluster has none free"
+                )
+            if not self._placed and (waited >= _START or (waited >= _PLACE and free < 1)):
+                raise Misconfigured(
+                    f"no worker found a place on the cluster in {waited:.0f} seconds",
+                    why=f"{self.wanted} are wanted, each takes one CPU, and {free:g} are free",
+                    fix="add nodes, or wait until others have ended",
+                    kind="cluster",
+                )
 
     async def _watch_till(self) -> None:
         """Opens it again when it was started anew; and tells a cluster that is gone."""

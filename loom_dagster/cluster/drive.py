@@ -39,6 +39,7 @@ class Drive:
         self._reading = Reading(work.plan)
         self._fresh, self._suspects = deque[Part](), deque[Part]()
         self._open: dict[Hand, set[Part]] = {}
+        self._settling: dict[Hand, set[asyncio.Task[Any]]] = {}
         self._known: dict[Hand, Counter[str]] = {}  # what each has settled of open parts
         self._most = _OPEN + -(-2 * work.plan.pace.workers // _BLOCK)
         self._written = self._poison = self._fruitless = 0
@@ -142,7 +143,9 @@ class Drive:
 
     def _give(self, hand: Hand, part: Part) -> None:
         self._open[hand].add(part)
-        self._start(self._settle(hand, part))
+        settling = self._start(self._settle(hand, part))
+        self._settling.setdefault(hand, set()).add(settling)
+        settling.add_done_callback(self._settling[hand].discard)
 
     async def _settle(self, hand: Hand, part: Part) -> None:
         try:
@@ -313,15 +316,15 @@ class Drive:
             async with asyncio.timeout(self._work.plan.pace.drain + _LATE):
                 if stopped:
                     await hand.stop()
-                    while self._open.get(hand):  # the last results are on their way
-                        await asyncio.sleep(0.01)
+                    await asyncio.gather(*self._settling.get(hand, ()))  # its last results are on their way
                 await self._hear(hand)
                 await hand.leave()
 
-    def _start(self, work: Coroutine[Any, Any, Any]) -> None:
+    def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._over)
+        return task
 
     def _over(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
