@@ -88,6 +88,13 @@ async def gathered(*work):
 
 
 @pytest.fixture
+def cluster(ray_cluster):
+    """Two nodes of two CPUs; what a test before killed of it is there again."""
+    ray_cluster.mend()
+    return ray_cluster
+
+
+@pytest.fixture
 def clock():
     return MovedClock()
 
