@@ -89,7 +89,7 @@ class Deployed:
         """By service, the commands of the compose file with this machine's ports and folders."""
         services = yaml.safe_load((DEPLOY / "docker-compose.yaml").read_text())["services"]
         here = {
-            "0.0.0.0": "127.0.0.1",  # noqa: S104 - it is what is replaced
+            "0.0.0.0": "127.0.0.1",
             "4000": str(self.code_port),
             "3000": str(self.port),
             "/app/definitions.py": str(self.project / "definitions.py"),
