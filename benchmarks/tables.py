@@ -35,10 +35,10 @@ class Table:
         return "\n".join([*lines, ""])
 
 
-def heading(arguments: Sequence[str]) -> str:
+def heading(arguments: Sequence[str], module: str = "benchmarks.compare") -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     machine = (
         f"{os.cpu_count()} cores, {memory:.0f} GB, {platform.system()}, Python {platform.python_version()}"
     )
-    command = shlex.join(["python", "-m", "benchmarks.compare", *arguments])
+    command = shlex.join(["python", "-m", module, *arguments])
     return f"## {datetime.now(UTC):%Y-%m-%d}, {machine}\n\n`{command}`\n"

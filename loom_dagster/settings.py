@@ -62,8 +62,8 @@ class Settings:
     what every pipeline tells them. ``ui_url``: where people see Dagster's UI, for links. ``batch_poll``:
     the longest between two looks at a batch that is waited for; ``batch_requests``: the most questions in one.
     ``partitions_per_run``: the most partitions that one run of a backfill in Dagster goes through; None: all of them. ``telemetry``: `otlp`,
-    spans of runs and calls; where to is said by the environment, as OpenTelemetry has it. ``execution``: where the records of pipelines are
-    settled that do not say it.
+    spans of runs and calls; where to is said by the environment, as OpenTelemetry has it. ``execution``: where the records
+    of pipelines are settled that do not say it.
     """
 
     root: Path

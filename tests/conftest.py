@@ -10,6 +10,7 @@ import pandas  # noqa: F401, ICN001 - a command that runs in this process would 
 import pytest
 
 from tests.servers.databases import MariaDb, Postgres, Redis, Server
+from tests.servers.ray_cluster import RayCluster
 from tests.servers.s3 import S3Server
 
 # how long an example takes says nothing of whether it holds
@@ -51,6 +52,16 @@ def mariadb() -> Iterator[Server]:
 def redis_server() -> Iterator[Server]:
     """A Redis server."""
     yield from _served(Redis)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[RayCluster]:
+    """A Ray cluster of two nodes."""
+    cluster = RayCluster()
+    try:
+        yield cluster.start()
+    finally:
+        cluster.close()
 
 
 @pytest.fixture(scope="session")

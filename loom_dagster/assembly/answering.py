@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loom_dagster.assembly.asking import Asker, Paid, SinceNow, asker
+from loom_dagster.assembly.asking import Asker, Paid, asker, since_now
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Misconfigured
 from loom_dagster.gateway import AnswerStore, Asks, Gateway, Question, Shares
@@ -80,7 +80,7 @@ class Answering:
             return _NoAnswers()
         opened = self._loom.answers()
         self._stack.callback(opened.close)
-        return SinceNow(opened, self._loom.clock.now().timestamp()) if self._options.fresh else opened
+        return since_now(opened, self._loom.clock.now().timestamp()) if self._options.fresh else opened
 
     def shares(self) -> Shares:
         """A member among those who share the project's limits."""

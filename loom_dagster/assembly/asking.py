@@ -11,12 +11,12 @@ from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Misconfigured, Outage, OverBudget, Permanent, Transient
 from loom_dagster.evaluate import Case, Judgements, Panel, build_panel
 from loom_dagster.gateway import AnswerStore, Asks
-from loom_dagster.gateway.question import Origin
+from loom_dagster.gateway.question import FarStore, Origin
 from loom_dagster.prompt_tests import Observed
 from loom_dagster.records import Answer, Record, Score, digest
 from loom_dagster.transform import Transformer
 
-__all__ = ["Asker", "Paid", "SinceNow", "asker"]
+__all__ = ["Asker", "Paid", "asker", "since_now"]
 
 SALT = "~test"
 """Where a pipeline's cache is off, every run asks anew; tests ask anew when they are told to."""
@@ -44,9 +44,9 @@ class Paid:
         self.unpriced += answer.cost is None
 
 
-@dataclass(frozen=True, slots=True)
-class SinceNow:
-    """A store that knows only what was put into it since a moment (UNIX seconds): all else is asked anew, and stored."""
+@dataclass(frozen=True)
+class _SinceNow:
+    """A store that knows only what was put into it since a moment (UNIX seconds)."""
 
     store: AnswerStore
     since: float
@@ -56,6 +56,24 @@ class SinceNow:
 
     async def put(self, answer: Answer, origin: Origin) -> None:
         await self.store.put(answer, origin)
+
+
+@dataclass(frozen=True)
+class _FarSinceNow(_SinceNow):
+    """One that is elsewhere."""
+
+    far: FarStore
+
+    async def find(self, key: bytes, *, not_before: float | None = None) -> Answer | None:
+        return await self.far.find(key, not_before=max(self.since, not_before or 0.0))
+
+    def asked(self, key: bytes) -> None:
+        self.far.asked(key)
+
+
+def since_now(store: AnswerStore, since: float) -> AnswerStore:
+    """``store`` as it is for those who ask all anew, and store it: without what it had before ``since`` (UNIX seconds)."""
+    return _FarSinceNow(store, since, store) if isinstance(store, FarStore) else _SinceNow(store, since)
 
 
 @dataclass(slots=True, kw_only=True)

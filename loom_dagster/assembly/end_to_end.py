@@ -101,7 +101,7 @@ class EndToEnd:
             )
             plan = make_plan(ready, materials)
             outcome = run(
-                replace(plan, gateway=self._gateway(plan, costs)),
+                replace(plan, gateway=self._gateway(plan, costs), engine=None),
                 ledger,
                 fresh=True,
                 listen=lambda _: None,

@@ -6,7 +6,6 @@ from importlib.util import find_spec
 
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Problem
-from loom_dagster.execution import Execution
 from loom_dagster.spec import is_stream
 
 __all__ = ["check_execution"]
@@ -21,7 +20,7 @@ def check_execution(ready: Prepared) -> list[Problem]:
     where = ready.file.where("execution", "engine") if own else "[tool.loom.execution]"
     return [
         Problem(what=f"`engine: ray`: {what}", where=where, fix=fix)
-        for what, fix in (_not_by_ray(ready), _not_installed(wanted))
+        for what, fix in (_not_by_ray(ready), _not_installed())
         if what
     ]
 
@@ -41,11 +40,8 @@ def _not_by_ray(ready: Prepared) -> tuple[str, str]:
     return "", ""
 
 
-def _not_installed(wanted: Execution) -> tuple[str, str]:
+def _not_installed() -> tuple[str, str]:
     """Looked for, not imported: that takes seconds, which a code location has not."""
-    fix = "pip install 'loom-dagster[ray]'"
     if find_spec("ray") is None:
-        return "Ray is not installed", fix
-    if wanted.outside and find_spec("grpc") is None:
-        return f"`{wanted.address}` needs Ray's client, which is not installed", fix
+        return "Ray is not installed", "pip install 'loom-dagster[ray]'"
     return "", ""

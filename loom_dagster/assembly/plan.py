@@ -12,25 +12,22 @@ import pyarrow as pa
 
 from loom_dagster.alerts import channels_for
 from loom_dagster.assembly.desk import asked_at_once, desk_of
-from loom_dagster.assembly.fallbacks import chosen_fallback, fallback_values
-from loom_dagster.assembly.models import Models
+from loom_dagster.assembly.nodes import engine_of
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.assembly.recipe import recipe_of, version_rows
+from loom_dagster.assembly.routes import pace_of, parts_of, route_of, stamp_of
 from loom_dagster.batches import Desk
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured
-from loom_dagster.evaluate import build_panel
 from loom_dagster.extract import Source
-from loom_dagster.gateway import AnswerStore, Asks, Gateway, Model, Shares
-from loom_dagster.ledger import Batches, RunHandle
-from loom_dagster.pipeline import OnFailure, Pace, Plan, Room, Route
-from loom_dagster.prompts import Prompt, content_digest
+from loom_dagster.gateway import AnswerStore, Gateway, Shares
+from loom_dagster.ledger import Batches
+from loom_dagster.pipeline import Plan
+from loom_dagster.prompts import content_digest
 from loom_dagster.records import Batch, to_json
-from loom_dagster.release import Releases, Stamp, Written, gone
+from loom_dagster.release import Releases, Written, gone
 from loom_dagster.settings import Settings
 from loom_dagster.spec import is_stream
-from loom_dagster.spec.models import FieldSpec, Pipeline
-from loom_dagster.transform import OutputSchema, Transformer
 from loom_dagster.watermark import Watermark
 
 __all__ = ["TRIAL", "Materials", "make_plan", "paid_for"]
@@ -59,7 +56,8 @@ class Materials:
 
 def make_plan(ready: Prepared, materials: Materials) -> Plan:
     """The plan of ``ready``. Raises Misconfigured when the pipeline has problems."""
-    parts = _parts(ready)
+    parts = parts_of(ready)
+    source = _source(ready)
     if materials.batches is None and is_stream(parts.spec.extract.source):
         raise Misconfigured(
             f"`{parts.spec.name}` reads a stream, which does not end", fix=f"loom stream {parts.spec.name}"
@@ -69,6 +67,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
     again = materials.batches is not None
     desk = _desk(ready, materials)
     recipe = recipe_of(ready)
+    columns = source.schema if materials.source_schema is None else materials.source_schema
     return Plan(
         pipeline=spec.name,
         partition=partition,
@@ -80,11 +79,11 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         trial=ready.options.trial,
         allow_empty=spec.extract.allow_empty,
         evaluate=spec.evaluate,
-        source_schema=parts.source.schema if materials.source_schema is None else materials.source_schema,
+        source_schema=columns,
         output_schema=parts.schema.arrow,
-        stamp=functools.partial(_stamp, prompt, spec.version),
+        stamp=functools.partial(stamp_of, parts),
         folder=lambda run_id: materials.releases.folder(spec.name, partition, run_id),
-        batches=materials.batches or (lambda: parts.source.batches(limit)),
+        batches=materials.batches or (lambda: source.batches(limit)),
         gateway=lambda listen, note, spend: Gateway(
             materials.store,
             spend=spend,
@@ -96,20 +95,29 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
             listen=listen,
             note=note,
         ),
-        route=lambda asks, handle: _route(parts, asks, handle, materials),
+        route=lambda asks, handle: route_of(
+            parts,
+            asks,
+            handle,
+            root=materials.settings.root,
+            columns=source.schema.names,
+            samples=materials.samples,
+        ),
         budgets=ready.budgets,
         warn_above=ready.warn_above,
         paid=functools.partial(paid_for, materials.store),
-        pace=_pace(model, parts.models.judge(None)),
+        pace=pace_of(parts),
         versions=versions(ready, recipe),
         version_rows=version_rows(prompt, model, recipe),
         notes=(*(str(p) for p in ready.warnings), *asked_at_once(ready, again=again)),
         desk=desk,
+        engine=engine_of(ready, columns),
         increment=ready.start.increment or materials.increment,
         monitoring=spec.monitoring,
         again=materials.samples is not None,
+        samples=materials.samples or {},
         series=bool(spec.extract.partitions and spec.extract.partitions.every),
-        reached=lambda: _reached(ready, parts.source, materials),
+        reached=lambda: _reached(ready, source, materials),
         gone=functools.partial(_gone, ready, materials),
         tells=functools.partial(channels_for, ready.settings, spec),
         skips=spec.load.on_failure == "skip",
@@ -123,14 +131,10 @@ def _desk(ready: Prepared, materials: Materials) -> Desk | None:
     return desk_of(ready, materials.book, materials.store, materials.clock)
 
 
-def _stamp(prompt: Prompt, version: str | None, run_id: str) -> Stamp:
-    return Stamp(
-        run_id=run_id,
-        prompt_name=prompt.name,
-        prompt_version=prompt.version,
-        context_versions=dict(prompt.contexts),
-        pipeline_version=version,
-    )
+def _source(ready: Prepared) -> Source:
+    if ready.source is None:
+        raise Misconfigured(f"pipeline `{ready.spec.name}` is not complete", problems=tuple(ready.problems))
+    return ready.source
 
 
 def _reached(ready: Prepared, source: Source, materials: Materials) -> Watermark | None:
@@ -157,83 +161,6 @@ def paid_for(store: AnswerStore, key: bytes, since: float) -> float | None:
     return None if answer is None else answer.cost
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """A prepared pipeline without problems: nothing is missing."""
-
-    spec: Pipeline
-    fields: Mapping[str, FieldSpec] | None
-    prompt: Prompt
-    schema: OutputSchema
-    source: Source
-    models: Models
-    model: Model
-
-
-def _parts(ready: Prepared) -> _Parts:
-    ready.require()
-    prompt, schema, source, models, model = (
-        ready.prompt,
-        ready.schema,
-        ready.source,
-        ready.models,
-        ready.model,
-    )
-    if prompt is None or schema is None or source is None or models is None or model is None:
-        raise Misconfigured(f"pipeline `{ready.spec.name}` is not complete", problems=tuple(ready.problems))
-    return _Parts(
-        spec=ready.spec,
-        fields=ready.fields,
-        prompt=prompt,
-        schema=schema,
-        source=source,
-        models=models,
-        model=model,
-    )
-
-
-def _route(parts: _Parts, asks: Asks, handle: RunHandle, materials: Materials) -> Route:
-    spec, asked_at = parts.spec, handle.started_at.timestamp()
-
-    def transformer(of: Model) -> Transformer:
-        return Transformer(
-            prompt=parts.prompt,
-            ask=asks,
-            model=of,
-            schema=parts.schema,
-            pipeline=spec.name,
-            cache=spec.transform.cache,
-            salt=handle.salt,
-            asked_at=asked_at,
-        )
-
-    panel = build_panel(
-        spec.evaluate,
-        ask=asks,
-        judge=parts.models.judge,
-        pipeline=spec.name,
-        cache=spec.transform.cache,
-        salt=handle.salt,
-        asked_at=asked_at,
-        root=materials.settings.root,
-    )
-    second, fallback = (
-        parts.models.second(parts.fields),
-        chosen_fallback(spec.load, parts.source.schema.names),
-    )
-    return Route(
-        transform=transformer(parts.model),
-        judges=panel,
-        on_failure=OnFailure(
-            policy=spec.load.on_failure,
-            retries=spec.load.retries if spec.load.on_failure == "retry" else 0,
-            model=None if second is None else transformer(second),
-            values=fallback_values(fallback, parts.schema),
-        ),
-        samples=materials.samples or {},
-    )
-
-
 def versions(ready: Prepared, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     """What determined the outputs, for people: prompt, contexts, models; and by their hashes the texts that are kept."""
     prompt, models, spec = ready.prompt, ready.models, ready.spec
@@ -251,10 +178,3 @@ def versions(ready: Prepared, recipe: Mapping[str, Any]) -> Mapping[str, Any]:
         "judge": None if models is None or not spec.evaluate.evaluators else models.judge(None).name,
         "loom_dagster": importlib.metadata.version("loom-dagster"),
     }
-
-
-def _pace(model: Model, judge: Model) -> Pace:
-    """Records on their way at once: enough to keep the transform's model busy while others are judged. And as
-    many again may be open, so that the next ones are there."""
-    workers = model.in_flight + (judge.in_flight if judge.name != model.name else model.in_flight // 2)
-    return Pace(workers=workers, room=Room(records=max(Room().records, 2 * workers)))

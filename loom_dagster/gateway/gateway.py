@@ -10,6 +10,7 @@ import asyncio
 import functools
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,9 +24,10 @@ from loom_dagster.gateway.keys import model_prefix, question_key
 from loom_dagster.gateway.lane import Batchable, Closes, Lane, Reply
 from loom_dagster.gateway.lanes import lane_for
 from loom_dagster.gateway.length import estimate, excess, share_that_fits, shorten
+from loom_dagster.gateway.once import Once
 from loom_dagster.gateway.orders import Orders
 from loom_dagster.gateway.prices import PriceBook, batch_price, cost_of
-from loom_dagster.gateway.question import AnswerStore, Message, Model, Price, Question
+from loom_dagster.gateway.question import AnswerStore, FarStore, Message, Model, Price, Question
 from loom_dagster.gateway.sharing import Shares
 from loom_dagster.records import Account, Answer
 
@@ -65,7 +67,7 @@ class Gateway:
 
     def __init__(
         self,
-        store: AnswerStore,
+        store: AnswerStore | FarStore,
         *,
         spend: Spend | None = None,
         clock: Clock | None = None,
@@ -77,13 +79,15 @@ class Gateway:
         note: Callable[[str], None] = lambda text: None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        self._store, self._clock, self._prices = store, clock or SystemClock(), prices or PriceBook.load()
+        self._clock, self._prices = clock or SystemClock(), prices or PriceBook.load()
+        self._store: AnswerStore | FarStore = store
+        self._near = None if isinstance(store, FarStore) else store
+        self._far = store if isinstance(store, FarStore) else None
         self._spend, self._orders = spend or Unlimited(), orders
         self._listen, self._note, self._environ = listen, note, environ
         self._endpoints = Endpoints(clock=self._clock, patience=patience, note=note, shares=shares)
         self._ways: dict[int, tuple[Model, _Way]] = {}
-        self._asking: dict[bytes, asyncio.Future[None]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._once = Once()
         self._closed = False
         self._session: aiohttp.ClientSession | None = None
         self._closers: list[Callable[[], Awaitable[None]]] = []
@@ -99,11 +103,7 @@ class Gateway:
     async def close(self) -> None:
         """Cancel what is in flight and close the connections. Closing twice is fine."""
         self._closed = True
-        tasks = self._tasks - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._once.cancel()
         await self._endpoints.close()
         for close in self._closers:
             await close()
@@ -135,41 +135,51 @@ class Gateway:
         not_before = None if question.max_age is None else question.asked_at - question.max_age
         orders = self._orders if model.batch and question.can_wait else None
         while True:
-            stored = self._store.get(key, not_before=not_before)
+            if self._near is not None:
+                stored = self._near.get(key, not_before=not_before)
+            else:
+                stored = None if orders is None else await self._glance(key, not_before)
             if stored is not None:
                 return self._told(question, stored if orders is None else orders.seen(stored))
             if orders is not None:
                 await self._order(orders, model, way, key, question)
-            same = self._asking.get(key)
+            same = self._once.asking(key)
             if same is None:
-                return self._told(question, await self._pay_once(model, way, key, question))
+                if self._closed:
+                    raise Misconfigured("the gateway is closed")
+                pay = functools.partial(self._find_or_pay, model, way, key, question, not_before)
+                return self._told(question, await self._once.ask(key, pay, not_before))
             await asyncio.wait([same])  # an identical question is on its way: it is paid for once
-            if not same.cancelled() and (error := same.exception()) is not None:
+            if same.cancelled():
+                continue
+            if (error := same.exception()) is not None:
                 raise error
+            if self._near is None:
+                answer, since = same.result()
+                if not_before is None or not answer.reused or (since is not None and since >= not_before):
+                    return self._told(question, replace(answer, reused=True))
 
-    async def _pay_once(self, model: Model, way: _Way, key: bytes, question: Question) -> Answer:
-        if self._closed:
-            raise Misconfigured("the gateway is closed")
-        asking = self._asking[key] = asyncio.get_running_loop().create_future()
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
+    async def _find_or_pay(
+        self, model: Model, way: _Way, key: bytes, question: Question, not_before: float | None
+    ) -> Answer:
+        if self._far is None:
+            return await self._pay(model, way, key, question)
+        stored = await self._far.find(key, not_before=not_before)
+        if stored is not None:
+            return stored
         try:
-            answer = await self._pay(model, way, key, question)
-        except Exception as error:
-            asking.set_exception(error)
-            asking.exception()  # seen, also when nobody waits
-            raise
-        except BaseException:
-            asking.cancel()  # one of those who wait asks then
-            raise
-        else:
-            asking.set_result(None)
-            return answer
+            return await self._pay(model, way, key, question)
         finally:
-            del self._asking[key]
-            if task is not None:
-                self._tasks.discard(task)
+            self._far.asked(key)
+
+    async def _glance(self, key: bytes, not_before: float | None) -> Answer | None:
+        """What is stored; nobody is kept from asking."""
+        if self._far is None:
+            return None
+        stored = await self._far.find(key, not_before=not_before)
+        if stored is None:
+            self._far.asked(key)
+        return stored
 
     async def _pay(self, model: Model, way: _Way, key: bytes, question: Question) -> Answer:
         """One answer, in the store; a prompt that is too long for the model is cut where that is wanted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from loom_dagster.records import Answer, digest, to_json
 
@@ -13,6 +13,7 @@ __all__ = [
     "AnswerSchema",
     "AnswerStore",
     "Asks",
+    "FarStore",
     "Message",
     "Model",
     "Origin",
@@ -173,3 +174,17 @@ class AnswerStore(Protocol):
 
     async def put(self, answer: Answer, origin: Origin) -> None:
         """Returns once the answer is on disk. An answer for a key that exists replaces it."""
+
+
+@runtime_checkable
+class FarStore(Protocol):
+    """A store that is elsewhere: to look into it takes a while. Others may use it, and ask the same questions."""
+
+    async def find(self, key: bytes, *, not_before: float | None = None) -> Answer | None:
+        """As ``AnswerStore.get``. None: there is none, and nobody else asks for it before ``asked``, or waits for us."""
+
+    def asked(self, key: bytes) -> None:
+        """Its answer is in the store, or will not come."""
+
+    async def put(self, answer: Answer, origin: Origin) -> None:
+        """As ``AnswerStore.put``."""

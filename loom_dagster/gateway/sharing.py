@@ -117,6 +117,4 @@ class Sharing:
 
 
 def _demand(limiter: Limiter) -> Demand:
-    return Demand(
-        most=limiter.most, held=max(limiter.allowed, limiter.in_flight), wanted=max(1, limiter.wanted)
-    )
+    return Demand(most=limiter.most, held=max(limiter.allowed, limiter.in_flight), wanted=limiter.wanted)

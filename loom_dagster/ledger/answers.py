@@ -7,10 +7,11 @@ that is waiting in a single transaction, so that hundreds of calls share one fsy
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -55,6 +56,8 @@ FOUND = COLUMNS[:11]
 """What makes an answer again, and when it was stored."""
 _SELECT = f"SELECT {', '.join(FOUND)} FROM answers WHERE key = ?"  # noqa: S608 - fixed names
 _STEP = 64  # rows a statement
+_SELECT_MANY = _SELECT.replace("= ?", f"IN ({', '.join('?' * _STEP)})")
+_STORED_AT = COLUMNS.index("created_at")
 _BATCH = 4096  # rows a transaction, so that nobody waits for a commit that never comes
 
 
@@ -80,6 +83,25 @@ class AnswerLog:
     async def put(self, answer: Answer, origin: Origin) -> None:
         """Return once the answer is on disk; one for a key that exists replaces it."""
         await self._puts.do(row_of(answer, origin, self._clock.now().timestamp()))
+
+    async def put_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Return once all are on disk. ``rows`` as ``row_of`` makes them; stored now, whenever they say."""
+        now = self._clock.now().timestamp()
+        await self._puts.do_all([(*row[:_STORED_AT], now, *row[_STORED_AT + 1 :]) for row in rows])
+
+    async def get_many(self, keys: Iterable[bytes]) -> dict[bytes, tuple[Any, ...]]:
+        """What is stored of ``keys``, as ``answer_of`` takes it."""
+        wanted = list(keys)
+
+        def read() -> dict[bytes, tuple[Any, ...]]:
+            found: dict[bytes, tuple[Any, ...]] = {}
+            for start in range(0, len(wanted), _STEP):
+                step = wanted[start : start + _STEP]
+                step += step[-1:] * (_STEP - len(step))  # one statement, whatever the number
+                found.update((row[0], row) for row in self._reader.execute(_SELECT_MANY, step).fetchall())
+            return found
+
+        return await asyncio.to_thread(self._guard, read, "read")
 
     def count(self) -> int:
         """How many answers there are."""

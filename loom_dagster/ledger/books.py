@@ -12,9 +12,10 @@ from loom_dagster.clock import Clock
 from loom_dagster.ledger import spend as money
 from loom_dagster.ledger.batch_tables import batches
 from loom_dagster.ledger.database import Database
-from loom_dagster.ledger.rows import RunRow
+from loom_dagster.ledger.rows import RunHandle, RunRow
 from loom_dagster.ledger.spend import UNIT, Entry, Stored
 from loom_dagster.ledger.tables import reservations, spend
+from loom_dagster.records import Account
 
 __all__ = ["BookRow", "Books", "Used"]
 
@@ -90,6 +91,17 @@ class Books:
             )
             for row in found
         ]
+
+    def of_run(self, run: RunHandle) -> dict[Account, Entry]:
+        """What a run has come to since it last had its budget anew, by what it was spent for."""
+        table = spend.c
+        query = (
+            select(*[table[name] for name in Account._fields], *[func.sum(table[name]) for name in _NUMBERS])
+            .where(table.run_id == run.run_id, table.allowance == run.allowance)
+            .group_by(*[table[name] for name in Account._fields])
+        )
+        found = self._database.read(lambda connection: connection.execute(query).all())
+        return {Account(*row[:3]): Entry(*(int(number) for number in row[3:])) for row in found}
 
     def in_flight(self, pipeline: str | None = None) -> float:
         """USD reserved for calls whose outcome is open, of runs that are going on."""

@@ -21,8 +21,8 @@ _Out = TypeVar("_Out")
 
 
 class _Wait(NamedTuple, Generic[_In, _Out]):
-    item: _In
-    done: asyncio.Future[_Out]
+    items: Sequence[_In]
+    done: asyncio.Future[Sequence[_Out]]
     loop: asyncio.AbstractEventLoop
 
 
@@ -48,8 +48,12 @@ class Grouped(Generic[_In, _Out]):
 
     async def do(self, item: _In) -> _Out:
         """Return when it is done."""
+        return (await self.do_all((item,)))[0]
+
+    async def do_all(self, items: Sequence[_In]) -> Sequence[_Out]:
+        """Return when all of them are done, together; none is not worth a call."""
         loop = asyncio.get_running_loop()
-        wait: _Wait[_In, _Out] = _Wait(item, loop.create_future(), loop)
+        wait: _Wait[_In, _Out] = _Wait(items, loop.create_future(), loop)
         with self._lock:
             if self._closed:
                 raise self._late()
@@ -78,7 +82,7 @@ class Grouped(Generic[_In, _Out]):
             group = [wait for wait in found if wait is not None]
             if group:
                 try:
-                    _tell(group, self._work([wait.item for wait in group]))
+                    _tell(group, self._work([item for wait in group for item in wait.items]))
                 except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
                     _tell(group, error)
             if len(group) < len(found):
@@ -87,16 +91,17 @@ class Grouped(Generic[_In, _Out]):
 
 def _tell(group: Sequence[_Wait[_In, _Out]], results: Sequence[_Out] | Exception) -> None:
     """Wake those who wait, with one call into each event loop (there is nearly always just one)."""
-    each: Sequence[_Out | Exception] = (
-        [results] * len(group) if isinstance(results, Exception) else list(results)
-    )
-    told = list(zip(group, each, strict=True))
+    told: list[tuple[_Wait[_In, _Out], Sequence[_Out] | Exception]] = []
+    at = 0
+    for wait in group:
+        told.append((wait, results if isinstance(results, Exception) else results[at : at + len(wait.items)]))
+        at += len(wait.items)
     for loop in {wait.loop for wait in group}:
         with contextlib.suppress(RuntimeError):  # the loop has been closed; nobody waits there any more
             loop.call_soon_threadsafe(_wake, [(wait.done, it) for wait, it in told if wait.loop is loop])
 
 
-def _wake(told: Sequence[tuple[asyncio.Future[_Out], _Out | Exception]]) -> None:
+def _wake(told: Sequence[tuple[asyncio.Future[Sequence[_Out]], Sequence[_Out] | Exception]]) -> None:
     for done, result in told:
         if done.done():  # cancelled while it waited
             continue

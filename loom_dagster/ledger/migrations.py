@@ -193,6 +193,9 @@ _BATCHES: Step = (
     "CREATE INDEX batches_of_state ON batches (state, pipeline, partition)",
 )
 _CLEANED: Step = ("ALTER TABLE snapshots ADD COLUMN cleaned_at VARCHAR",)
+_EXCHANGES: Step = (  # the last exchange of a worker's with the till that is in its row; none for a run without workers
+    "ALTER TABLE reservations ADD COLUMN exchange BIGINT",
+)
 
 MIGRATIONS: tuple[Step, ...] = (
     _RUNS,
@@ -208,6 +211,7 @@ MIGRATIONS: tuple[Step, ...] = (
     _AUDIT,
     _BATCHES,
     _CLEANED,
+    _EXCHANGES,
 )
 
 

@@ -43,6 +43,11 @@ class Registers:
         self.history = History(self._database, self._clock)
         self.trying = Trying(self._database, self._clock)
 
+    @property
+    def database(self) -> Database:
+        """For those who keep something in it for as long as they work."""
+        return self._database
+
     def close(self) -> None:
         self._database.close()
 

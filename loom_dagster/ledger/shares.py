@@ -21,7 +21,7 @@ from loom_dagster.ledger.database import Database
 from loom_dagster.ledger.process import Process, is_gone, this_process
 from loom_dagster.ledger.tables import limit_shares as table
 
-__all__ = ["Grant", "LimitShares", "divide"]
+__all__ = ["Grant", "LimitShares", "divide", "within"]
 
 _LIFE = timedelta(seconds=30)  # of silence; a beat comes every second
 
@@ -52,11 +52,14 @@ class Grant:
 
 
 class LimitShares:
-    """One member. Its methods block, and raise Misconfigured (kind ``ledger``) like all of the ledger's."""
+    """One member, in this process or for the process ``owner``; with a ``token`` it is the one who had it before. Its
+    methods block, and raise Misconfigured (kind ``ledger``) like all of the ledger's."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, *, owner: Process | None = None, token: str | None = None
+    ) -> None:
         self._database, self._clock = database, clock
-        self._token = uuid.uuid4().hex
+        self._owner, self._token = owner, token or uuid.uuid4().hex
         self._left = False
         self._turn = threading.Lock()
 
@@ -71,6 +74,11 @@ class LimitShares:
                     name: self._grant(connection, name, demand, now) for name, demand in demands.items()
                 }
             )
+
+    def held(self) -> dict[str, int]:
+        """What the books say that it holds, by the limit's name."""
+        mine = select(table.c.name, table.c.held).where(table.c.token == self._token)
+        return self._database.read(lambda c: {row.name: row.held for row in c.execute(mine)})
 
     def leave(self) -> None:
         """What was held is free at once. Leaving twice is fine."""
@@ -93,20 +101,25 @@ class LimitShares:
                 others.append(row)
         limit = max(demand.most, *(row.most for row in others), 1)
         place = sum(row.token < self._token for row in others)
+        held, wanted = demand.held, max(1, demand.wanted)  # one is always ready, for the first call
         bounds = [(row.most, row.wanted) for row in others]
-        bounds.insert(place, (demand.most, demand.wanted))
+        bounds.insert(place, (demand.most, wanted))
         fair = divide(limit, bounds)[place]
-        held, free = demand.held, limit - sum(row.held for row in others)
-        slots = fair if fair <= held else max(held, min(fair, free))
-        values = {"most": demand.most, "wanted": demand.wanted, "held": max(held, slots), "beat_at": now}
+        slots = within(fair, held, limit - sum(row.held for row in others))
+        values = {"most": demand.most, "wanted": wanted, "held": max(held, slots), "beat_at": now}
         if known:
             mine = (table.c.name == name, table.c.token == self._token)
             connection.execute(update(table).where(*mine).values(values))
         else:
-            me = this_process()
+            me = self._owner or this_process()
             owner = {"token": self._token, "host": me.host, "pid": me.pid, "process_start": me.start}
             connection.execute(insert(table).values({"name": name, **owner, **values}))
         return Grant(slots=slots, of=limit)
+
+
+def within(fair: int, held: int, free: int) -> int:
+    """How many slots one may use whose share is ``fair`` and who holds ``held``, when ``free`` are held by no other."""
+    return fair if fair <= held else max(held, min(fair, free))
 
 
 def divide(limit: int, bounds: Sequence[tuple[int, int]]) -> list[int]:

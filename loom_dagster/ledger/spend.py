@@ -7,7 +7,8 @@ a run that is going on, which holds every call whose outcome is not known yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -31,14 +32,28 @@ from sqlalchemy import (
 )
 
 from loom_dagster.ledger.batch_tables import batches
+from loom_dagster.ledger.entries import UNIT, Entry
 from loom_dagster.ledger.process import Process, is_gone, this_process
-from loom_dagster.ledger.rows import RunHandle
+from loom_dagster.ledger.rows import Budgets, RunHandle
 from loom_dagster.ledger.tables import reservations, spend
 from loom_dagster.records import Account, Usage, to_json
 
-__all__ = ["SILENT", "UNIT", "Call", "Entry", "Stored", "Sums", "add", "hold", "is_owed", "recover", "sums"]
+__all__ = [
+    "SILENT",
+    "UNIT",
+    "Call",
+    "Entry",
+    "Stored",
+    "Sums",
+    "add",
+    "come_of",
+    "hold",
+    "is_owed",
+    "limits",
+    "recover",
+    "sums",
+]
 
-UNIT = 1e-12  # USD
 SILENT = timedelta(minutes=15)  # no call lasts as long: a run on another host that says nothing has died
 Stored = Callable[[bytes, float], float | None]
 """What was paid for the answer with this key, if it was stored at or after this moment (UNIX seconds)."""
@@ -55,35 +70,6 @@ class Call(NamedTuple):
     @classmethod
     def of(cls, key: bytes, amount: int, at: float, account: Account) -> Call:
         return cls(amount, to_json([key.hex(), amount, at, *account]).decode(), account)
-
-
-@dataclass(slots=True)
-class Entry:
-    """A line of the books. Amounts in picodollars; of ``calls`` that were answered ``unpriced`` had no known price;
-    ``lost`` are calls whose outcome nobody knows, ``unconfirmed`` the most they can have cost."""
-
-    spent: int = 0
-    unconfirmed: int = 0
-    calls: int = 0
-    unpriced: int = 0
-    lost: int = 0
-    input_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-
-    def pay(self, cost: float | None, usage: Usage) -> None:
-        """An answer for ``cost`` USD; None: nobody knows its price."""
-        self.calls += 1
-        self.unpriced += cost is None
-        self.spent += round((cost or 0.0) / UNIT)
-        self.input_tokens += usage.input_tokens
-        self.cached_tokens += usage.cached_tokens
-        self.output_tokens += usage.output_tokens
-
-    def lose(self, amount: int) -> None:
-        """A call that cost ``amount`` at most."""
-        self.lost += 1
-        self.unconfirmed += amount
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,7 +109,7 @@ _ELSEWHERE = select(
     _sum_where(_of_run(reservations), reservations.c.amount),
     _sum_where(reservations.c.pipeline == bindparam("of"), reservations.c.amount),
     func.coalesce(func.sum(reservations.c.amount), 0),
-).where(reservations.c.token != bindparam("own"))
+).where(~reservations.c.token.between(bindparam("own"), bindparam("own_end")))
 _ORDERED = select(
     _sum_where(_of_run(batches), batches.c.reserved),
     _sum_where(batches.c.pipeline == bindparam("of"), batches.c.reserved),
@@ -147,13 +133,21 @@ _OWNER = [reservations.c[name] for name in ("host", "pid", "process_start", "bea
 _FORGET = delete(reservations).where(reservations.c.token == bindparam("own"))
 
 
-def sums(connection: Connection, run: RunHandle, day: str, token: str) -> dict[str, Sums]:
-    """By budget (``run``, ``day``, ``month``). ``token`` is the asking run's own row of reservations. What others
-    have reserved counts for every day: where in doubt, less is spent."""
+def limits(budgets: Budgets) -> dict[str, int]:
+    """In whole picodollars, by the budget's name."""
+    return {name: math.floor(usd / UNIT) for name, usd in budgets.limits().items()}
+
+
+def sums(
+    connection: Connection, run: RunHandle, day: str, token: str, token_end: str | None = None
+) -> dict[str, Sums]:
+    """By budget (``run``, ``day``, ``month``). ``token`` is the asking run's own row of reservations, or, up to
+    ``token_end``, its rows. What others have reserved counts for every day: where in doubt, less is spent."""
     given = {"run": run.run_id, "nth": run.allowance, "of": run.pipeline, "today": day}
     month = {"first": f"{day[:7]}-01", "last": f"{day[:7]}-31"}
     paid = connection.execute(_PAID, given | month).one()
-    elsewhere = connection.execute(_ELSEWHERE, given | {"own": token}).one()
+    own = {"own": token, "own_end": token_end or token}
+    elsewhere = connection.execute(_ELSEWHERE, given | own).one()
     ordered = connection.execute(_ORDERED, given).one()
     return {
         name: Sums(
@@ -230,18 +224,24 @@ def recover(connection: Connection, now: datetime, stored: Stored) -> None:
     for row in connection.execute(select(reservations)).all():
         if not _is_left(row, now):
             continue
-        days: dict[str, dict[Account, Entry]] = {}
-        for key, amount, at, *account in orjson.loads(row.calls):
-            cost = stored(bytes.fromhex(key), at)
-            day = days.setdefault(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}", {})
-            entry = day.setdefault(Account(*account), Entry())
-            if cost is None:
-                entry.lose(amount)
-            else:
-                entry.pay(cost, Usage())
-        for day_of, entries in days.items():
-            add(connection, row.run_id, row.allowance, row.pipeline, day_of, entries)
+        for day, entries in come_of(orjson.loads(row.calls), stored).items():
+            add(connection, row.run_id, row.allowance, row.pipeline, day, entries)
         connection.execute(delete(reservations).where(reservations.c.token == row.token))
+
+
+def come_of(calls: Iterable[Sequence[Any]], stored: Stored) -> dict[str, dict[Account, Entry]]:
+    """What calls in flight of which nobody will hear come to, by the day they were made: each its price where the
+    answer is in the store, else its worst case, as unconfirmed. ``calls`` as kept in reservations."""
+    days: dict[str, dict[Account, Entry]] = {}
+    for key, amount, at, purpose, model, prompt, *_ in calls:
+        cost = stored(bytes.fromhex(key), at)
+        day = days.setdefault(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}", {})
+        entry = day.setdefault(Account(purpose, model, prompt), Entry())
+        if cost is None:
+            entry.lose(amount)
+        else:
+            entry.pay(cost, Usage())
+    return days
 
 
 def _is_left(row: Any, now: datetime) -> bool:

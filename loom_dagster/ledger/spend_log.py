@@ -79,7 +79,7 @@ class SpendLog:
         self, database: Database, run: RunHandle, budgets: Budgets, stored: Stored, *, clock: Clock
     ) -> None:
         self._database, self._run, self._stored, self._clock = database, run, stored, clock
-        self._limits = {name: math.floor(usd / UNIT) for name, usd in budgets.limits().items()}
+        self._limits = spend.limits(budgets)
         self._token = uuid.uuid4().hex
         self._tickets = itertools.count(1)
         self._calls: dict[int, Call] = {}

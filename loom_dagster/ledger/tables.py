@@ -218,6 +218,7 @@ reservations = Table(
     Column("amount", BigInteger, nullable=False),
     Column("calls", String, nullable=False),
     Column("beat_at", Moment, nullable=False),
+    Column("exchange", BigInteger),
 )
 
 limit_shares = Table(

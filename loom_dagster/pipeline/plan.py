@@ -13,7 +13,7 @@ import pyarrow as pa
 from loom_dagster.batches import Desk
 from loom_dagster.clock import Clock
 from loom_dagster.gateway import Asks, Question, Spend
-from loom_dagster.ledger import Budgets, RunHandle, VersionRow
+from loom_dagster.ledger import Budgets, Ledger, RunHandle, VersionRow
 from loom_dagster.pipeline.route import Route
 from loom_dagster.pipeline.stop import Stop
 from loom_dagster.pipeline.stream import Pace, Streamed
@@ -52,7 +52,8 @@ class Plan:
     records of the quarantine are tried again. An ``increment`` has what is new since the last load;
     ``reached`` says, once the source is read, how far its load brings the pipeline. ``gone`` counts the
     records of the last release that are not in the source any more, and names some. ``whole``: what ``batches`` does not
-    hold is gone from the source. ``again``: these are records of the quarantine. ``series``: the partitions follow each
+    hold is gone from the source. ``again``: these are records of the quarantine; ``samples``:
+    how many answers each had before. ``series``: the partitions follow each
     other in time, so that monitors compare with earlier ones. ``tells`` names the channels that
     hear of a check that fails; ``skips``: records that fail are skipped. ``taken``: how the source looked just before it
     was opened, for the ledger. ``desk``: questions that the gateway does not ask go into batches. ``engine`` settles
@@ -91,6 +92,7 @@ class Plan:
     shown_partition: str = ""
     monitoring: Monitoring = field(default_factory=Monitoring)
     again: bool = False
+    samples: Mapping[str, int] = field(default_factory=dict)
     series: bool = False
     tells: Callable[[str], Sequence[str]] = lambda check: ()
     skips: bool = False
@@ -115,6 +117,7 @@ class Work:
 
     plan: Plan
     handle: RunHandle
+    ledger: Ledger
     spend: Spend
     writer: SnapshotWriter
     tally: Tally

@@ -15,7 +15,7 @@ from loom_dagster.evaluate import Case, Evaluation
 from loom_dagster.records import Answer, Passed, Quarantined, Record, Stage
 from loom_dagster.transform import Transformed
 
-__all__ = ["Deferred", "Fate", "Judges", "OnFailure", "Route", "Transforms"]
+__all__ = ["Deferred", "Fate", "Judges", "OnFailure", "Route", "Transforms", "deferred"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,18 +80,18 @@ class Route:
     async def settle(self, record: Record) -> Fate:
         """The fate of ``record``. Never raises for anything that is about the record."""
         if self.stopped_by is not None:
-            return _deferred(record, self.stopped_by)
+            return deferred(record, self.stopped_by)
         try:
             return await self._settle(record)
         except Outage as error:
             if isinstance(error, OverBudget):
                 self.over_budget = error
             self.waits += isinstance(error, Waits)
-            return _deferred(record, error)
+            return deferred(record, error)
         except Misconfigured as error:
             if self.stopped_by is None:
                 self.stopped_by = error
-            return _deferred(record, error)
+            return deferred(record, error)
 
     async def _settle(self, record: Record) -> Fate:
         before = self.samples.get(record.id, 0)
@@ -226,5 +226,6 @@ def _feedback(failed: Quarantined) -> tuple[str, ...]:
     return said or (failed.reason,)
 
 
-def _deferred(record: Record, error: LoomError) -> Deferred:
+def deferred(record: Record, error: LoomError) -> Deferred:
+    """``record`` is taken up by the next run, because of ``error``."""
     return Deferred(id=record.id, position=record.position, reason=f"{error.kind}: {error.what}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,14 +69,15 @@ class _Telling:
         self.listen(Note(pipeline=self.pipeline, text=text))
 
     def progress(self, tally: Tally, *, exhausted: bool = False) -> None:
+        ahead = Counter(tally.ahead)
         self.listen(
             Progress(
                 pipeline=self.pipeline,
-                extracted=tally.extracted,
-                transformed=tally.transformed,
-                passed=tally.passed,
-                quarantined=tally.quarantined,
-                deferred=tally.deferred,
+                extracted=tally.extracted + ahead["extracted"],
+                transformed=tally.transformed + ahead["passed"],
+                passed=tally.passed + ahead["passed"],
+                quarantined=tally.quarantined + ahead["quarantined"],
+                deferred=tally.deferred + ahead["deferred"],
                 cost=sum(tally.cost.values()),
                 exhausted=exhausted,
             )
@@ -202,6 +204,7 @@ async def _stream(
     work = Work(
         plan=plan,
         handle=handle,
+        ledger=ledger,
         spend=spend,
         writer=writer,
         tally=tally,

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from loom_dagster.clock import Clock, SystemClock
-from loom_dagster.errors import Misconfigured, OverBudget
+from loom_dagster.errors import LoomError, OverBudget
 from loom_dagster.pipeline.intake import Intake, OpenPiece, Room
 from loom_dagster.pipeline.route import Deferred, Fate, Route
 from loom_dagster.pipeline.stop import Stop
@@ -61,7 +61,7 @@ class Streamed:
     interrupted: bool
     failure: BaseException | None = None
     waits: int = 0
-    stopped_by: Misconfigured | None = None
+    stopped_by: LoomError | None = None
     over_budget: OverBudget | None = None
 
 

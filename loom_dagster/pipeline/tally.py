@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from loom_dagster.gateway import Question
+from loom_dagster.ledger.spend import UNIT, Entry
 from loom_dagster.pipeline.latencies import Latencies
 from loom_dagster.pipeline.outcome import Counts, ScoreSummary, Spending
 from loom_dagster.pipeline.route import Deferred, Fate
-from loom_dagster.records import Answer, Passed, Quarantined, Score, Stage
+from loom_dagster.records import Account, Answer, Passed, Quarantined, Score, Stage
 
 __all__ = ["Tally"]
+
+Books = Mapping[Account, Entry]
 
 _BINS = 10
 _FATES = (
@@ -104,6 +107,9 @@ class Tally:
         self.cost = {"transform": 0.0, "evaluate": 0.0}
         self.paid_records, self.paid_cost = 0, 0.0
         self.calls = self.reused = self.unpriced = self.input_tokens = self.output_tokens = 0
+        self.ahead: Mapping[
+            str, int
+        ] = {}  # what is known of records that are not counted yet, for those who watch
         self._latencies = Latencies()
         self._scores = {name: _Scores(name, kind, threshold) for name, kind, threshold in evaluators}
 
@@ -176,11 +182,27 @@ class Tally:
         self.models.update(counted["models"])
         for stage, cost in counted["cost"].items():
             self.cost[stage] += cost
-        self._latencies.merge(counted["latencies"])
+        if counted["latencies"][0]:
+            self._latencies.merge(counted["latencies"])
         for name, scores in counted["scores"].items():
             self._scores[name].merge(scores)
         now = self._monotonic()
         self._last |= dict.fromkeys(self._last, now)
+
+    def pay(self, before: Books, after: Books) -> None:
+        """Money and calls are what the run's books say that came between ``before`` and ``after``: they also have what
+        those paid for who died before they could tell."""
+        self.cost = dict.fromkeys(self.cost, 0.0)
+        self.calls = self.unpriced = self.input_tokens = self.output_tokens = 0
+        for account, entry in after.items():
+            old = before.get(account)
+            for name in ("calls", "unpriced", "input_tokens", "output_tokens"):
+                more = getattr(entry, name) - (getattr(old, name) if old else 0)
+                setattr(self, name, getattr(self, name) + more)
+            judged = account.purpose.startswith("evaluate")
+            self.cost["evaluate" if judged else "transform"] += (
+                entry.spent - (old.spent if old else 0)
+            ) * UNIT
 
     def seconds(self) -> dict[str, float]:
         """For each stage, how long after the start it handled its last record: they overlap."""

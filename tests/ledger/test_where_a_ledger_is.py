@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from loom_dagster.errors import Misconfigured
-from loom_dagster.ledger import Ledger, ledger_address
+from loom_dagster.ledger import Ledger, answers_address, ledger_address
 from loom_dagster.settings import load_settings
 
 SECRET = "hush-hush"
@@ -16,8 +16,9 @@ SECRET = "hush-hush"
 
 @pytest.fixture
 def settings(tmp_path):
-    def load(ledger=None, connection=None, **environ):
+    def load(ledger=None, connection=None, answers=None, **environ):
         lines = ["[tool.loom]"]
+        lines += [f'answers = "{answers}"'] if answers else []
         lines += [f'ledger = "{ledger}"'] if ledger else []
         lines += [f'connections.analytics = "{connection}"'] if connection else []
         (tmp_path / "pyproject.toml").write_text("\n".join(lines))
@@ -71,6 +72,23 @@ def test_a_password_in_the_file_is_refused(settings, url):
 def test_what_is_no_address_is_told(settings, ledger, match):
     with pytest.raises(Misconfigured, match=match):
         ledger_address(settings(ledger, connection="mysql://db/x"))
+
+
+def test_answers_are_found_likewise(settings, tmp_path):
+    secret = f"postgresql://me:{SECRET}@db/x"
+    assert answers_address(settings()) == tmp_path.resolve() / ".loom" / "answers.sqlite"
+    named = settings(answers="postgres://analytics/paid", LOOM_CONNECTION_ANALYTICS=secret)
+    assert answers_address(named) == f"{secret}?schema=paid&connect_timeout=10"
+    given = settings(answers="postgres://analytics", LOOM_ANSWERS=secret)
+    assert answers_address(given) == secret
+    assert SECRET not in repr(given)
+    with pytest.raises(Misconfigured, match="LOOM_ANSWERS"):
+        answers_address(settings(answers="answers.sqlite"))
+    with pytest.raises(Misconfigured, match="which the answer store needs"):
+        answers_address(settings(answers="postgres://analytics", connection="mysql://db/x"))
+    with pytest.raises(Misconfigured, match="a password stands in") as told:
+        settings(answers=secret)
+    assert SECRET not in str(told.value) and "LOOM_ANSWERS" in str(told.value)
 
 
 @pytest.mark.parametrize("schema", ["a b", 'a"; DROP SCHEMA public; --', "a" * 64, "x%s"])

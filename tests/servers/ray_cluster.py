@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +27,13 @@ __all__ = ["Node", "RayCluster", "below", "named"]
 _PATIENCE = 120.0
 _STORE = 80_000_000  # bytes; the least that Ray takes is 78,643,200
 _HEAD = "127.0.0.1"
+_ITS_OWN = (
+    "ray::IDLE",
+    "ray::DashboardAgent",
+    "ray::RuntimeEnvAgent",
+    "ray::IDLE_SpillWorker",
+    "ray::IDLE_RestoreWorker",
+)
 
 
 @dataclass
@@ -45,9 +52,10 @@ class Node:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def workers(self, name: str) -> list[int]:
-        """Process ids of its workers in which an actor of the class ``name`` is."""
-        return [pid for pid in below(self.process.pid) if named(pid).startswith(f"ray::{name}")]
+    def actors(self) -> dict[int, str]:
+        """What the processes that have an actor call themselves: `ray::CLASS`, or `ray::CLASS.method`."""
+        names = {pid: named(pid) for pid in below(self.process.pid)}
+        return {pid: name for pid, name in names.items() if name.startswith("ray::") and name not in _ITS_OWN}
 
     def kill(self) -> None:
         """As when the power fails: every process of it at once."""
@@ -68,6 +76,7 @@ class RayCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="lr-", dir="/tmp"))
         self.nodes: list[Node] = []
         self.port, self.client_port = _free_port(), _free_port()
+        self._token = secrets.token_hex(32)
         self._environ = environ
 
     @property
@@ -84,8 +93,10 @@ class RayCluster:
 
     @property
     def environ(self) -> dict[str, str]:
-        """For processes that use it: where `auto` looks, and nothing that goes out."""
+        """For processes that use it: where `auto` looks, the word that its ports ask for, and nothing that goes out."""
         return {
+            "RAY_AUTH_MODE": "token",  # said, or what lies in a user's home decides
+            "RAY_AUTH_TOKEN": self._token,
             "RAY_TMPDIR": str(self.folder),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_DISABLE_IMPORT_WARNING": "1",
@@ -193,11 +204,3 @@ def _cannot() -> bool:
     from importlib.util import find_spec
 
     return find_spec("ray") is None
-
-
-def answers(address: str) -> bool:
-    """Whether anything listens at HOST:PORT."""
-    host, _, port = address.rpartition(":")
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((host, int(port))) == 0

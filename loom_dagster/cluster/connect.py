@@ -1,0 +1,138 @@
+"""Joining a Ray cluster, and what is wrong with it in the project's words."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from loom_dagster.errors import Misconfigured
+
+__all__ = ["connected", "look", "place_of", "silent"]
+
+_PATIENCE = 5.0  # seconds for a cluster's address to answer
+_JOIN = 45.0  # seconds for it to let us in
+_JOINED = threading.Lock()
+_members = 0  # runs of this process that use the connection, which is one per process
+
+
+def look(address: str) -> None:
+    """Whether there is anybody at ``address``, before a run begins. Raises Misconfigured (kind ``cluster``)."""
+    if importlib.util.find_spec("ray") is None:
+        raise Misconfigured(
+            "`engine: ray` needs Ray, which is not installed",
+            fix="pip install 'loom-dagster[ray]'",
+            kind="cluster",
+        )
+    place = place_of(address)
+    if place is not None and (why := silent(*place)) is not None:
+        raise _away(address, why)
+
+
+def place_of(address: str) -> tuple[str, int] | None:
+    """Host and port; None where ``auto`` leaves it to Ray to find them."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "auto")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    return (host.strip("[]"), int(port)) if host and port.isdigit() else None
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """The module ``ray``, connected. Several runs of a process share the connection; the last one ends it.
+
+    Raises Misconfigured (kind ``cluster``) when nobody answers, and when the cluster's versions are other ones.
+    """
+    global _members  # noqa: PLW0603 - as Ray's connection is
+    import ray
+
+    with _JOINED:
+        ours = _members > 0 or not ray.is_initialized()
+        if _members == 0 and ours:
+            _join(ray, address)
+        _members += ours
+    try:
+        yield ray
+    finally:
+        with _JOINED:
+            _members -= ours
+            if ours and _members == 0:
+                _leave(ray)
+
+
+def _join(ray: Any, address: str) -> None:
+    look(address)
+    from ray._private import worker
+
+    # what became of workers is told by the run, in its own words and not amid what a command prints
+    worker.print_to_stdstream = lambda *_said, **_how: None
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+
+    def join() -> None:
+        try:
+            # what workers print is in the cluster's logs
+            ray.init(address=address, namespace="loom", log_to_driver=False, configure_logging=False)
+        except BaseException as error:  # noqa: BLE001 - Ray raises many kinds, and each is the user's to know
+            failed.append(error)
+
+    failed: list[BaseException] = []
+    joining = threading.Thread(target=join, name="loom-join-ray", daemon=True)  # what lets nobody in may hang
+    joining.start()
+    joining.join(_JOIN)
+    if joining.is_alive():
+        raise _refused(address, TimeoutError(f"it did not in {_JOIN:.0f} seconds"))
+    if failed:
+        raise _refused(address, failed[0]) from failed[0]
+
+
+def _leave(ray: Any) -> None:
+    """In a thread of its own: a cluster that is gone must not keep us."""
+    thread = threading.Thread(target=ray.shutdown, name="loom-leave-ray", daemon=True)
+    thread.start()
+    thread.join(10.0)
+
+
+def silent(host: str, port: int) -> str | None:
+    """Why nobody answers there; None when somebody does. Blocks for five seconds at most."""
+    try:
+        with socket.create_connection((host, port), timeout=_PATIENCE):
+            return None
+    except OSError as error:
+        return "no answer in 5 seconds" if isinstance(error, TimeoutError) else error.strerror or str(error)
+
+
+def _away(address: str, why: str) -> Misconfigured:
+    return Misconfigured(
+        f"no Ray cluster answers at `{address}`",
+        why=why,
+        fix="start one (`ray start --head`), or write `engine: local`",
+        kind="cluster",
+    )
+
+
+def _refused(address: str, error: BaseException) -> Misconfigured:
+    said = " ".join(str(error).split())
+    versions = re.search(r"Version mismatch: (.*)", said) or re.search(
+        r"(.*version.*differ.*)", said, re.IGNORECASE
+    )
+    if versions:
+        return Misconfigured(
+            f"the cluster at `{address}` has other versions than this process",
+            why=versions[1].strip(),
+            fix="install the same Python and Ray on both sides",
+            kind="cluster",
+        )
+    if isinstance(error, ConnectionError) and place_of(address) is None:
+        return _away(address, "none is known on this machine, and RAY_ADDRESS names none")
+    return Misconfigured(
+        f"the Ray cluster at `{address}` did not let this process in",
+        why=f"{type(error).__name__}: {said[:300]}",
+        fix="is it a Ray cluster's address? One that wants a token needs RAY_AUTH_MODE=token and the token here, too",
+        kind="cluster",
+    )
