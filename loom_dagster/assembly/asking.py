@@ -11,7 +11,7 @@ from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Misconfigured, Outage, OverBudget, Permanent, Transient
 from loom_dagster.evaluate import Case, Judgements, Panel, build_panel
 from loom_dagster.gateway import AnswerStore, Asks
-from loom_dagster.gateway.question import Origin
+from loom_dagster.gateway.question import FarStore, Origin
 from loom_dagster.prompt_tests import Observed
 from loom_dagster.records import Answer, Record, Score, digest
 from loom_dagster.transform import Transformer
@@ -62,20 +62,18 @@ class _SinceNow:
 class _FarSinceNow(_SinceNow):
     """One that is elsewhere."""
 
-    store: AnswerTable
+    far: FarStore
 
     async def find(self, key: bytes, *, not_before: float | None = None) -> Answer | None:
-        return await self.store.find(key, not_before=max(self.since, not_before or 0.0))
+        return await self.far.find(key, not_before=max(self.since, not_before or 0.0))
 
     def asked(self, key: bytes) -> None:
-        self.store.asked(key)
+        self.far.asked(key)
 
 
 def since_now(store: AnswerStore, since: float) -> AnswerStore:
     """``store`` as it is for those who ask all anew, and store it: without what it had before ``since`` (UNIX seconds)."""
-    from loom_dagster.ledger.answer_table import AnswerTable  # a database's
-
-    return _FarSinceNow(store, since) if isinstance(store, AnswerTable) else _SinceNow(store, since)
+    return _FarSinceNow(store, since, store) if isinstance(store, FarStore) else _SinceNow(store, since)
 
 
 @dataclass(slots=True, kw_only=True)

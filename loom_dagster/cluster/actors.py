@@ -64,12 +64,15 @@ class TillActor:
 class WorkerActor(Worker):
     """A worker whose exchanges go to the till's actor."""
 
+    async def here(self) -> None:
+        """It has a place, and its process has begun."""
+
     async def begin(self, kits: Kits, bundle: bytes, environ: Mapping[str, str], till: Any) -> None:
         async def exchange(message: tuple[Any, ...]) -> tuple[Any, ...]:
             try:
                 answer: tuple[Any, ...] = await till.exchange.remote(self._name, message)
-            except Exception as error:
-                cause = getattr(error, "cause", None)  # Ray wraps what the till raised
+            except Exception as error:  # noqa: BLE001 - Ray wraps what the till raised
+                cause = getattr(error, "cause", None)
                 raise (cause if isinstance(cause, LoomError) else error) from None
             return answer
 

@@ -104,7 +104,8 @@ def _bytes(rows: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as stream:
         stream.write_batch(rows)
-    return sink.getvalue().to_pybytes()
+    packed_rows: bytes = sink.getvalue().to_pybytes()
+    return packed_rows
 
 
 def _table(rows: bytes) -> pa.RecordBatch:

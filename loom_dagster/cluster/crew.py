@@ -13,17 +13,18 @@ from typing import Any
 
 from loom_dagster.cluster.actors import TillActor, Tills, WorkerActor
 from loom_dagster.cluster.blocks import Block, Made
-from loom_dagster.cluster.hands import Gone
+from loom_dagster.cluster.connect import place_of, silent
+from loom_dagster.cluster.hands import Gone, Hand
 from loom_dagster.cluster.news import News
 from loom_dagster.cluster.worker import Kits
 from loom_dagster.errors import LoomError, Misconfigured, Outage
 
 __all__ = ["RayCrew"]
 
-_PLACE = 60.0  # seconds for the first worker to find a place
-_SHORT = 10.0  # seconds after which it is said that some have none
+_SHORT = 10.0  # seconds between two looks at whether there is a place for every worker
+_PLACE, _START = 60.0, 300.0  # seconds for the first to find a place, and to start there
 _LOOK = 2.0  # seconds between two looks at till and cluster
-_SILENT = 20.0  # seconds of a cluster that does not answer, after which it is gone: Ray itself ends the process at 60
+_SILENT = 20.0  # seconds without an answer after which till or cluster are gone
 
 
 @dataclass(eq=False)
@@ -77,8 +78,8 @@ class RayCrew:
         self._bundle = ray.put(bundle)
         self._names = itertools.count(1)
         self._crew = f"{run_id}-{uuid.uuid4().hex[:6]}"
-        self._hired = 0
-        self._hands: set[RayHand] = set()
+        self._placed, self._lost = 0, False
+        self._hands: set[Hand] = set()
         self._till = self._place_till(run_id, pinned=pinned)
 
     def _place_till(self, run_id: str, *, pinned: bool) -> Any:
@@ -105,11 +106,12 @@ class RayCrew:
         actor = self._ray.remote(WorkerActor).options(**options).remote(name)
         hand = RayHand(name, actor, self._ray)
         self._hands.add(hand)
+        await _reply(self._ray, actor.here.remote())
+        self._placed += 1
         await _reply(self._ray, actor.begin.remote(self._kits, self._bundle, self._environ, self._till))
-        self._hired += 1
         return hand
 
-    async def lost(self, hand: RayHand) -> None:
+    async def lost(self, hand: Hand) -> None:
         self._hands.discard(hand)
         await _reply(self._ray, self._till.lost.remote(hand.name))
 
@@ -119,6 +121,8 @@ class RayCrew:
 
     async def close(self) -> None:
         """End all that is left of it."""
+        if self._lost:
+            return
         for hand in self._hands:
             hand.kill()
         try:
@@ -129,50 +133,71 @@ class RayCrew:
         _kill(self._ray, self._till)
 
     async def watch(self, note: Callable[[str], None]) -> None:
-        await asyncio.gather(self._watch_places(note), self._watch_till())
+        try:
+            await asyncio.gather(self._watch_places(note), self._watch_till(), self._watch_cluster())
+        except Outage:
+            self._lost = True
+            raise
 
     async def _watch_places(self, note: Callable[[str], None]) -> None:
-        await asyncio.sleep(_SHORT)
-        if self._hired < self.wanted:
+        """Whether there are CPUs for those who wait for one. Who has one, and is slow to start, is waited for."""
+        waited, told = 0.0, False
+        while self._placed < self.wanted and waited < _START:
+            await asyncio.sleep(_SHORT)
+            waited += _SHORT
             free = await asyncio.to_thread(self._free)
-            note(
-                f"{self.wanted} workers are wanted, and {self._hired} have begun; the cluster has {free:g} CPUs free, "
-                "and each worker takes one"
-            )
-        await asyncio.sleep(_PLACE - _SHORT)
-        if self._hired == 0:
-            free = await asyncio.to_thread(self._free)
-            raise Misconfigured(
-                "no worker found a place on the cluster within a minute",
-                why=f"each takes one CPU, and {free:g} are free",
-                fix="add nodes, or wait until others have ended",
-                kind="cluster",
-            )
+            missing = self.wanted - self._placed
+            if missing and free < 1 and not told:
+                told = True
+                note(
+                    f"{missing} of {self.wanted} workers wait for a CPU: each takes one, and the cluster has none free"
+                )
+            if not self._placed and (waited >= _START or (waited >= _PLACE and free < 1)):
+                raise Misconfigured(
+                    f"no worker found a place on the cluster in {waited:.0f} seconds",
+                    why=f"{self.wanted} are wanted, each takes one CPU, and {free:g} are free",
+                    fix="add nodes, or wait until others have ended",
+                    kind="cluster",
+                )
 
     async def _watch_till(self) -> None:
-        """Opens it again when it was started anew; and tells a cluster that is gone."""
-        silent = 0.0
+        """Opens it again when it was started anew."""
         while True:
             await asyncio.sleep(_LOOK)
             try:
                 async with asyncio.timeout(_SILENT):
                     await _reply(self._ray, self._till.open.remote(self._tills))
-                silent = 0.0
             except TimeoutError:
-                silent = _SILENT
+                raise _gone("the run's till cannot be reached", None) from None
             except Gone as gone:
-                raise Outage("the Ray cluster is gone", why=gone.why, fix=_RESUME) from None
-            if silent and await asyncio.to_thread(self._is_away):
-                raise Outage(f"the Ray cluster at `{self._address}` does not answer any more", fix=_RESUME)
+                raise _gone(
+                    "the run's till is gone, and there is no place to start it again", gone.why
+                ) from None
 
-    def _is_away(self) -> bool:
-        return True
+    async def _watch_cluster(self) -> None:
+        """Ray ends a process that has lost its cluster for a minute, without a word: we are gone before that."""
+        host, port = (
+            place_of(self._address) or place_of(self._ray.get_runtime_context().gcs_address) or ("", 0)
+        )
+        away = 0.0
+        while True:
+            await asyncio.sleep(_LOOK)
+            why = await asyncio.to_thread(silent, host, port)
+            away = away + _LOOK if why else 0.0
+            if why and away >= _SILENT:
+                raise _gone(f"the Ray cluster at `{self._address}` is gone", why)
 
     def _free(self) -> float:
         return float(self._ray.available_resources().get("CPU", 0.0))
 
 
-_RESUME = "start the run again when it is back; answers already paid for are kept"
+def _gone(what: str, why: str | None) -> Outage:
+    return Outage(
+        what,
+        why=why,
+        fix="start the run again when it is back; answers already paid for are kept",
+        kind="cluster",
+    )
 
 
 def _kill(ray: Any, actor: Any) -> None:

@@ -39,6 +39,7 @@ class Drive:
         self._reading = Reading(work.plan)
         self._fresh, self._suspects = deque[Part](), deque[Part]()
         self._open: dict[Hand, set[Part]] = {}
+        self._settling: dict[Hand, set[asyncio.Task[Any]]] = {}
         self._known: dict[Hand, Counter[str]] = {}  # what each has settled of open parts
         self._most = _OPEN + -(-2 * work.plan.pace.workers // _BLOCK)
         self._written = self._poison = self._fruitless = 0
@@ -47,7 +48,7 @@ class Drive:
         self._stopped_by: LoomError | None = None
         self._over_budget: OverBudget | None = None
         self._changed, self._tasks = asyncio.Event(), set[asyncio.Task[Any]]()
-        self._wanted = asyncio.Event()  # blocks
+        self._wanted, self._given_up = asyncio.Event(), asyncio.Event()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="loom-write")
 
     async def run(self) -> Streamed:
@@ -142,7 +143,9 @@ class Drive:
 
     def _give(self, hand: Hand, part: Part) -> None:
         self._open[hand].add(part)
-        self._start(self._settle(hand, part))
+        settling = self._start(self._settle(hand, part))
+        self._settling.setdefault(hand, set()).add(settling)
+        settling.add_done_callback(self._settling[hand].discard)
 
     async def _settle(self, hand: Hand, part: Part) -> None:
         try:
@@ -168,10 +171,7 @@ class Drive:
         if parts is None:
             return
         hand.kill()
-        try:
-            await self._crew.lost(hand)
-        except Gone as till:
-            gone = till  # the cluster is gone, and whoever watches it will say so
+        await self._until_given_up(self._crew.lost(hand))
         self._count_death(gone)
         self._start(self._hire())
         for part in sorted(parts, key=lambda p: (p.of.whole.index, p.first), reverse=True):
@@ -180,6 +180,17 @@ class Drive:
             else:
                 self._defer(part, self._stopped_by)
         self._changed.set()
+
+    async def _until_given_up(self, losing: Coroutine[Any, Any, None]) -> None:
+        """A till that is away answers never, and then there is no more to be done than to wait for who watches it."""
+        both = [asyncio.create_task(losing), asyncio.create_task(self._given_up.wait())]
+        try:
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if both[0] in done and isinstance(both[0].exception(), Gone):
+                await self._given_up.wait()
+        finally:
+            for task in both:
+                task.cancel()
 
     def _suspect(self, part: Part, gone: Gone) -> None:
         parts = after_death(part)
@@ -216,6 +227,7 @@ class Drive:
         if self._stopped_by is not None:
             return
         self._stopped_by = error
+        self._given_up.set()
         for hand, parts in tuple(self._open.items()):
             del self._open[hand]
             hand.kill()
@@ -313,15 +325,15 @@ class Drive:
             async with asyncio.timeout(self._work.plan.pace.drain + _LATE):
                 if stopped:
                     await hand.stop()
-                    while self._open.get(hand):  # the last results are on their way
-                        await asyncio.sleep(0.01)
+                    await asyncio.gather(*self._settling.get(hand, ()))  # its last results are on their way
                 await self._hear(hand)
                 await hand.leave()
 
-    def _start(self, work: Coroutine[Any, Any, Any]) -> None:
+    def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._over)
+        return task
 
     def _over(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -105,7 +105,7 @@ class Line:
         fields: dict[str, Any] = {}
         for part in self._parts:
             fields |= part.gather()
-        return Message(self._number, **fields)
+        return Message(self._number, self._till, **fields)
 
     async def _said(self, message: Message) -> Reply:
         """The reply to ``message``. Raises Misconfigured when there is none for too long, or none will be."""

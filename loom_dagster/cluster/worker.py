@@ -110,7 +110,8 @@ class Worker:
         if self._running is None or self._running.done():
             return None
         number, self._came = self._came, self._came + 1
-        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[Made | None] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = waiting
         batch = unpacked(block)
         self._samples.update(block.samples)
         self._blocks.put(batch)

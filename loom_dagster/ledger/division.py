@@ -26,11 +26,11 @@ class _Demand(NamedTuple):
 
 @dataclass(slots=True)
 class _Limit:
-    """``slots`` are the run's, of ``of``. ``inherited``: what the run held before the till began anew, which counts until
+    """``slots`` are the run's, of ``of`` (0: not heard of yet). ``inherited``: what the run held before the till began anew, which counts until
     all workers of that time have said what they hold."""
 
     slots: int = 0
-    of: int = 1
+    of: int = 0
     inherited: int = 0
     members: dict[str, _Demand] = field(default_factory=dict)
     fair: dict[str, int] | None = None
@@ -83,7 +83,7 @@ class Division:
     @property
     def is_due(self) -> bool:
         """Whether it is time for ``beat``."""
-        if any(limit.members and not limit.slots for limit in self._limits.values()):
+        if any(limit.members and not limit.of for limit in self._limits.values()):
             return True
         since = self._clock.monotonic() - self._beat_at
         return bool(self._limits) and since >= (_BEAT if self._settled else _SOON)
@@ -99,7 +99,8 @@ class Division:
 
     def grants(self, worker: str, names: Iterable[str]) -> tuple[tuple[str, int, int], ...]:
         """What ``worker`` may use of each limit, and of how many."""
-        return tuple((name, self._limits[name].grant(worker), self._limits[name].of) for name in names)
+        told = [(name, self._limits[name]) for name in names]
+        return tuple((name, limit.grant(worker), max(limit.of, 1)) for name, limit in told)
 
     def lost(self, worker: str) -> None:
         """What it held is free."""

@@ -31,7 +31,7 @@ class Want(NamedTuple):
 
 
 class Message(NamedTuple):
-    """From a worker. All of it may be empty.
+    """From a worker. All of it may be empty. ``till``: of the last reply.
 
     ``finds``: keys to look up, each with its ``not_before``. ``asked``: claims that are given up. ``claimed``: all
     claims it has, told to a till that has begun anew. ``puts``: answers to be stored. ``ended``: tickets of calls that
@@ -40,6 +40,7 @@ class Message(NamedTuple):
     """
 
     number: int
+    till: str = ""
     finds: tuple[tuple[bytes, float | None], ...] = ()
     asked: tuple[bytes, ...] = ()
     claimed: tuple[bytes, ...] = ()

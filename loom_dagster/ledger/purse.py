@@ -79,7 +79,8 @@ class Purse:
         now = self._clock.now()
         if self._database.read(lambda connection: spend.is_owed(connection, now)):
             self._database.write(lambda connection: spend.recover(connection, now, self._stored))
-        for name, row in self._database.read(self._rows.read).items():
+        # as a writer: what a till that was killed had sent to commit is committed then, or never
+        for name, row in self._database.write(self._rows.read).items():
             self._workers[name] = _Worker(row.exchange, dict(row.calls), changed=False)
             self._ours += sum(call.amount for call in row.calls.values())
         return {

@@ -33,6 +33,7 @@ _T = TypeVar("_T")
 
 _PAUSE = 0.01  # seconds between two messages of a worker, and for each worker as much again:
 _EACH = 0.002  # a message costs a millisecond of CPU, whatever is in it, so all together never send more than 500 a second
+_HEARD_WITHIN = 3.0  # seconds, within which workers tell a till that begins anew what they have claimed
 _STORED_AT = 10  # of an answer's columns
 
 
@@ -95,7 +96,7 @@ class Till:
         *,
         clock: Clock,
     ) -> None:
-        self._answers, self._run, self._ledger = answers, run, ledger
+        self._answers, self._run, self._ledger, self._clock = answers, run, ledger, clock
         self._id = uuid.uuid4().hex
         database = ledger.database
         self._purse = Purse(database, run, budgets, owner, self._paid, clock=clock)
@@ -107,6 +108,10 @@ class Till:
         self._leaving: list[str] = []
         self._rounds: asyncio.Task[None] | None = None
         self._begun = False
+        # workers of a till before this one: what they claim is not known before they have said it to this one
+        self._unheard: set[str] = set()
+        self._heard_by = 0.0
+        self._sought: dict[tuple[bytes, str], float | None] = {}  # to be looked up, by whom; since when
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="till")
 
     async def exchange(self, worker: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -183,6 +188,7 @@ class Till:
             for key in keys:
                 self._claims.restore(key, worker)
         await self._in_thread(lambda: self._division.begin(flying))
+        self._unheard, self._heard_by = set(flying), self._clock.monotonic() + _HEARD_WITHIN
         self._begun = True
 
     def _is_served(self, visit: _Visit) -> bool:
@@ -227,25 +233,30 @@ class Till:
     async def _keep(self, visits: Sequence[_Visit]) -> None:
         """Answers: what comes is stored, then what is asked for is looked up."""
         rows = [row for visit in visits for row in visit.message.puts]
-        finds = {key for visit in visits for key, _ in visit.message.finds}
+        self._sought |= {
+            (key, visit.desk.name): not_before for visit in visits for key, not_before in visit.message.finds
+        }
+        stored: Mapping[bytes, Sequence[Any]] = {}
         try:
             if rows:
                 await self._answers.put_many(rows)
                 for row in rows:
                     for worker in self._claims.stored(row[0]):
                         self._tell(worker).found.append(row[: _STORED_AT + 1])
-            stored = await self._answers.get_many(finds) if finds else {}
+            if self._sought:
+                stored = await self._answers.get_many({key for key, _ in self._sought})
         except LoomError as error:
+            self._sought.clear()
             for visit in visits:
                 visit.answers = fault_of(error)
         for visit in visits:
             self._claim(visit)
-        for visit in visits:
-            if visit.answers is None:
-                self._look_up(visit, stored)
+        self._look_up(stored)
 
     def _claim(self, visit: _Visit) -> None:
         worker = visit.desk.name
+        if visit.message.till == self._id:
+            self._unheard.discard(worker)
         for key in visit.message.claimed:
             self._claims.restore(key, worker)
         for key in visit.message.asked:
@@ -253,13 +264,18 @@ class Till:
             if heir is not None:
                 self._tell(heir).claimed.append(key)
 
-    def _look_up(self, visit: _Visit, stored: Mapping[bytes, Sequence[Any]]) -> None:
-        for key, not_before in visit.message.finds:
+    def _look_up(self, stored: Mapping[bytes, Sequence[Any]]) -> None:
+        if self._clock.monotonic() > self._heard_by:
+            self._unheard.clear()
+        sought, self._sought = self._sought, {}
+        for (key, worker), not_before in sought.items():
             row = stored.get(key)
             if row is not None and (not_before is None or row[_STORED_AT] >= not_before):
-                visit.desk.out.found.append(tuple(row))
-            elif self._claims.take(key, visit.desk.name):
-                visit.desk.out.claimed.append(key)
+                self._tell(worker).found.append(tuple(row))
+            elif self._unheard:
+                self._sought[key, worker] = not_before
+            elif self._claims.take(key, worker):
+                self._tell(worker).claimed.append(key)
 
     async def _pay(self, visits: Sequence[_Visit]) -> None:
         for visit in visits:
@@ -287,6 +303,8 @@ class Till:
             for key, heir in self._claims.leave(worker):
                 self._tell(heir).claimed.append(key)
             self._division.lost(worker)
+            self._unheard.discard(worker)
+            self._sought = {of: since for of, since in self._sought.items() if of[1] != worker}
         self._hand_out(await self._in_thread(lambda: self._purse.write(gone=workers)))
         for worker in workers:
             self._gone[worker].set_result(None)

@@ -32,21 +32,34 @@ def refused(job, *words):
     return said
 
 
-@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
-def test_an_address_that_does_not_answer_is_named(job, form):
-    address = form.format(_free_port())
+def test_an_address_that_does_not_answer_is_named(job):
+    address = f"127.0.0.1:{_free_port()}"
     job.to(address)
-    refused(job, address, "pipelines/classify.yaml:")
+    refused(job, f"no Ray cluster answers at `{address}`", "ray start --head")
 
 
-def test_auto_where_there_is_no_cluster(job, tmp_path):
+def test_an_address_outside_that_does_not_answer_is_named(job, postgres):
+    address = f"ray://127.0.0.1:{_free_port()}"
+    job.to(address)
+    job.project.environ |= {"LOOM_LEDGER": postgres.database(), "LOOM_ANSWERS": postgres.database()}
+    refused(job, f"no Ray cluster answers at `{address}`")
+
+
+def test_the_cluster_that_the_environment_names_does_not_answer(job):
+    address = f"127.0.0.1:{_free_port()}"
+    job.to("auto")  # without RAY_ADDRESS it is any cluster of this machine
+    job.project.environ["RAY_ADDRESS"] = address
+    refused(job, address)
+
+
+def test_a_cluster_that_wants_another_token_is_named(job, cluster):
+    job.project.environ["RAY_AUTH_TOKEN"] = "0" * 64
+    refused(job, cluster.address, "oken")
+
+
+def test_auto_finds_the_cluster_that_the_environment_names(job, cluster):
     job.to("auto")
-    job.project.environ["RAY_TMPDIR"] = str(tmp_path)
-    refused(job, "auto", "ray start --head")
-
-
-def test_auto_finds_the_cluster_of_this_machine(job):
-    job.to("auto")
+    job.project.environ["RAY_ADDRESS"] = cluster.address
     assert job.broken_promises(job.run()) == []
 
 

@@ -83,6 +83,6 @@ def test_a_provider_takes_so_many_at_once_from_all_workers_together(cluster, tmp
         assert len(workers(cluster)) == 3
         outcome = job.ended(child)
         stats = server.stats()
-    assert job.broken_promises(outcome) == []
+        assert job.broken_promises(outcome) == []
     assert stats["refused"] == 0
     assert cap / 2 < stats["max_in_flight"] <= cap

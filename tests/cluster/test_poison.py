@@ -19,8 +19,7 @@ def test_a_record_that_ends_its_worker_is_quarantined_with_that_reason_and_all_o
     with serve(texts) as server:
         job = Job(tmp_path / "p", server, texts, cluster, judged=True)
         outcome = job.run()
-        assert server.stats()["repeated"] <= 5 * job.in_flight
-    assert job.broken_promises(outcome, kills=5) == []
+        assert job.broken_promises(outcome, kills=5) == []
     [bad] = pq.read_table(outcome["quarantine_path"]).to_pylist()
     assert (bad["record_id"], bad["kind"]) == ("r77", "worker_died")
     assert cause.lower() in bad["reason"].lower()

@@ -14,6 +14,7 @@ import pytest
 from loom_dagster.errors import Misconfigured
 from loom_dagster.gateway import Origin
 from loom_dagster.ledger.answer_reading import read_answers
+from loom_dagster.ledger.answers import answer_of, row_of
 from loom_dagster.ledger.past_answers import past_answers, past_texts
 from loom_dagster.records import Answer, Usage, digest
 
@@ -112,6 +113,17 @@ async def test_text_that_is_no_text_fails_alone(store):
 async def test_of_two_at_once_for_one_key_the_last_one_stays(store):
     await asyncio.gather(*(store.put(answer("a", text=str(n)), origin()) for n in range(20)))
     assert (store.get(digest("a")).text, store.count()) == ("19", 1)
+
+
+async def test_many_are_stored_and_found_in_one_call(store, clock):
+    rows = [row_of(answer(str(n)), origin(f"r{n}"), 0.0) for n in range(200)]
+    await asyncio.gather(store.put_many(rows[:150]), store.put_many(rows[150:]), store.put_many([]))
+    found = await store.get_many([digest(str(n)) for n in range(250)])
+    assert sorted(found) == sorted(row[0] for row in rows)
+    one = found[digest("7")]
+    assert answer_of(one, clock.now().timestamp()).text == "text of 7"
+    assert answer_of(one, clock.now().timestamp() + 1) is None
+    assert await store.get_many([]) == {}
 
 
 async def test_several_may_use_one_store(place_again):
