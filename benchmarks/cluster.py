@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import os
+import uuid
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.nodes import ray_cluster
-from benchmarks.processes import Processes
+from benchmarks.environments import ROOT, Unavailable
+from benchmarks.processes import MARK, Processes
 from benchmarks.runs import Result, serve
 from benchmarks.setting import Row, Setting, measured, run
 from benchmarks.tables import Table
+from tests.servers.ray_cluster import RayCluster
 
 __all__ = ["WORKERS", "cluster"]
 
@@ -36,7 +42,7 @@ def cluster(setting: Setting) -> Table:
     """Rows are named ``loom`` for the local engine, and ``loom:ray N`` for N workers."""
     few, nodes = setting.few, 2
     starts: dict[str, _Whole] = {}
-    with ray_cluster(nodes) as (address, mark):
+    with _nodes(nodes) as (address, mark):
 
         def measure(contestant: str, folder: Path) -> Row:
             name, _, workers = contestant.partition(" ")
@@ -91,6 +97,25 @@ def cluster(setting: Setting) -> Table:
         },
         rows=rows,
     )
+
+
+@contextlib.contextmanager
+def _nodes(count: int) -> Iterator[tuple[str, str]]:
+    """A cluster's address, and the mark of its processes. Raises Unavailable."""
+    if importlib.util.find_spec("ray") is None:
+        raise Unavailable("Ray is not installed: pip install 'loom-dagster[ray]'")
+    mark = uuid.uuid4().hex
+    cluster = RayCluster(**{MARK: mark, "PYTHONPATH": str(ROOT)})
+    before = dict(os.environ)
+    os.environ.update(cluster.environ)  # the token that its nodes ask for
+    try:
+        yield cluster.start(count).address, mark
+    except RuntimeError as error:
+        raise Unavailable(f"no Ray node: {str(error)[-300:]}") from error
+    finally:
+        cluster.close()
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _whole(result: Result, processes: Processes | None) -> _Whole:

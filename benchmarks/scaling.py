@@ -39,7 +39,9 @@ DISTURBED = "with "
 def scenes(workers: int, seconds: float) -> dict[str, Scene]:
     """What is tried with so many workers; each is held up by something else."""
     most = max(256, 4 * workers)
-    usual = Scene(workers=workers, in_flight=most, seconds=seconds)
+    usual = Scene(
+        workers=workers, in_flight=most, seconds=seconds, block=16
+    )  # small: no long way up to what is usual
     ends = 0.0005 * most * seconds / 3  # USD: gone after a third of the time
     return {
         "calls in flight": usual,
@@ -50,9 +52,10 @@ def scenes(workers: int, seconds: float) -> dict[str, Scene]:
         "the till": replace(
             usual,
             measured=Measured(driver_record=0.001, worker_record=0.01, worker_call=0.04),
-            in_flight=max(20_000, 4 * workers),
-            seconds=8.0,
-            warm=4.0,
+            in_flight=max(5000, 5 * workers),
+            latency=0.2,
+            seconds=3.0,
+            warm=1.0,
         ),
         f"{DISTURBED}a provider that takes half": replace(
             usual, cap=most // 2, seconds=2 * seconds, warm=seconds
@@ -83,7 +86,7 @@ def row(name: str, scene: Scene) -> tuple[Row, Seen]:
         "most": seen.most,
         "limit": scene.in_flight,
         "refused": seen.refused / max(seen.calls + seen.refused, 1),
-        "over": 0.0 if scene.budget is None else max(0.0, seen.paid - scene.budget),
+        "over": 0.0 if scene.budget is None else max(0.0, max(seen.paid, seen.booked) - scene.budget),
         "gap": seen.gap,
         "till": seen.till,
         "worker": seen.worker,

@@ -1,9 +1,8 @@
 """A cluster of any size in virtual time: what is decided is decided by the code that decides it in a run.
 
-Real: an endpoint with its limiter (level, pace, breaker, retries), the sharing of limits and how they are divided, the room in a
-budget. Stand-ins: the provider (answers after a while, refuses above its cap), CPUs (one thing after the other, each as long as was
-measured), the till's disk, the network. Till and line do what ledger/till.py and cluster/line.py do: one exchange at a time for each worker,
-which takes everything that gathered, and one commit for all exchanges that wait.
+Real: the till with its ledger (a SQLite file), the workers' lines to it, their endpoints with limiter (level, pace, breaker, retries) and the
+sharing of limits. Stand-ins: the provider (answers after a while, refuses above its cap), CPUs (one thing after the other, each as
+long as was measured), disk and network (so many milliseconds), the store's table (a dictionary).
 """
 
 from __future__ import annotations
@@ -12,29 +11,37 @@ import asyncio
 import itertools
 import math
 import random
-from collections import deque
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from benchmarks.capacity import Measured
-from benchmarks.virtual_time import VirtualClock, run
+from benchmarks.virtual_time import VirtualClock, inside, kill, run
+from loom_dagster.cluster.limits import Limits
+from loom_dagster.cluster.line import Line
 from loom_dagster.errors import OverBudget
+from loom_dagster.gateway import Origin
 from loom_dagster.gateway.charge import Charge
 from loom_dagster.gateway.endpoint import Endpoint
 from loom_dagster.gateway.failures import Throttled
 from loom_dagster.gateway.lane import Reply
 from loom_dagster.gateway.limiter import Limiter
-from loom_dagster.gateway.sharing import Demand, Sharing
-from loom_dagster.ledger.room import Room
-from loom_dagster.ledger.shares import Grant, divide
-from loom_dagster.ledger.spend import UNIT, Sums
-from loom_dagster.records import Account, Usage
+from loom_dagster.gateway.sharing import Sharing
+from loom_dagster.ledger.exchange import Message
+from loom_dagster.ledger.ledger import Ledger
+from loom_dagster.ledger.process import this_process
+from loom_dagster.ledger.rows import Budgets
+from loom_dagster.ledger.spend import UNIT
+from loom_dagster.ledger.till import Till
+from loom_dagster.records import Answer, Usage
 
 __all__ = ["Scene", "Seen", "simulate"]
 
-_FIND, _PUT, _DONE = "find", "put", "done"
-_NOBODY = Account()
+_USAGE = Usage(input_tokens=1, output_tokens=1)
+_ORIGIN = Origin(pipeline="simulated", record_id="", purpose="transform")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +63,7 @@ class Scene:
     budget: float | None = None
     price: float = 0.0005
     worst: float = 0.002
-    down: tuple[float, float] = (math.inf, math.inf)
+    down: tuple[float, float] | None = None
     dies: tuple[float, float, float] | None = None
     commit: float = 0.004
     network: float = 0.0005
@@ -67,7 +74,7 @@ class Scene:
 @dataclass(slots=True)
 class Seen:
     """``rate``: records a second between warm-up and the end. ``gap``: the longest time without a call being sent, after the first.
-    ``most``: calls that the provider had at once; ``paid`` USD; ``stall``: from the first refusal of money to the end of the run."""
+    ``most``: calls that the provider had at once; ``paid`` USD, and ``booked``, with what nobody knows at its worst case; ``stall``: from the first refusal of money to the end of the run."""
 
     rate: float = 0.0
     done: int = 0
@@ -75,6 +82,7 @@ class Seen:
     most: int = 0
     refused: int = 0
     paid: float = 0.0
+    booked: float = 0.0
     gap: float = 0.0
     stall: float = 0.0
     till: float = 0.0
@@ -91,7 +99,14 @@ class Seen:
 
 def simulate(scene: Scene) -> Seen:
     """What happens in ``scene``; the same for the same seed."""
-    return run(_Cluster.play(scene))
+
+    async def play(folder: Path) -> Seen:
+        return await _Cluster(scene, folder).play()
+
+    memory = Path("/dev/shm")  # noqa: S108 - where there is one, nobody waits for the real disk
+    where = memory if memory.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="loom-simulated-", dir=where) as folder:
+        return run(play(Path(folder)), threads=scene.commit)
 
 
 class _Cpu:
@@ -137,191 +152,123 @@ class _Provider:
         return Reply(text="", usage=_USAGE)
 
 
-_USAGE = Usage(input_tokens=1, output_tokens=1)
+class _Store:
+    """What is stored, for the till."""
+
+    def __init__(self, commit: float) -> None:
+        self._commit = commit
+        self._rows: dict[bytes, tuple[Any, ...]] = {}
+
+    def get(self, key: bytes, *, not_before: float | None = None) -> Answer | None:
+        row = self._rows.get(key)
+        return None if row is None else Answer(key=key, model="", text="", cost=row[7])
+
+    async def put_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        await asyncio.sleep(self._commit)
+        self._rows.update((row[0], row) for row in rows)
+
+    async def get_many(self, keys: Collection[bytes]) -> dict[bytes, tuple[Any, ...]]:
+        return {key: self._rows[key] for key in keys if key in self._rows}
 
 
-class _Till:
-    """Money, limits and answers of all workers; everything that waits is taken at once, and committed once."""
+class _Desk:
+    """The till's process: its CPU, and a till that is made anew when it was killed."""
 
-    def __init__(self, scene: Scene, clock: VirtualClock, seen: Seen) -> None:
+    def __init__(self, scene: Scene, clock: VirtualClock, seen: Seen, folder: Path) -> None:
         self._scene, self._clock, self._seen = scene, clock, seen
-        self._limits = {} if scene.budget is None else {"run": math.floor(scene.budget / UNIT)}
-        self._spent = self._reserved = 0
-        self._wants: deque[tuple[str, int, asyncio.Future[int]]] = deque()
-        self._tickets = itertools.count(1)
-        self._held: dict[int, tuple[str, int]] = {}
-        self._members: dict[str, Demand] = {}
-        self._fair: dict[str, int] = {}
-        self._divided, self._all = -1.0, 0
-        self._queue: list[tuple[str, list[Any], asyncio.Future[list[Any]]]] = []
-        self._some = asyncio.Event()
-        self.busy = 0.0
+        self.cpu, self._ledger, self._store = _Cpu(clock), Ledger(folder / "ledger.db"), _Store(scene.commit)
+        self._run = self._ledger.begin_run("simulated", "", fingerprint="")
+        self._lives = 0
+        self._till, self._there = self._begun(), asyncio.Event()
+        self._there.set()
 
-    async def exchange(self, worker: str, messages: list[Any]) -> list[Any]:
-        await asyncio.sleep(self._scene.network)
-        done: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._queue.append((worker, messages, done))
-        self._some.set()
-        replies = await done
-        await asyncio.sleep(self._scene.network)
-        return replies
+    def _begun(self) -> Till:
+        self._lives += 1
+        budgets = Budgets(run=self._scene.budget)
+        return Till(self._ledger, self._store, self._run, budgets, this_process(), clock=self._clock)
 
-    async def serve(self) -> None:
-        measured, (goes, comes) = self._scene.measured, self._scene.down
-        while True:
-            await self._some.wait()
-            took, self._queue = self._queue, []
-            self._some.clear()
-            items = sum(kind in (_FIND, int, _PUT) for _, messages, _ in took for kind, *_ in messages)
-            cpu = (len(took) * measured.till_exchange + items * measured.till_call / 3) / 1000
-            await asyncio.sleep(cpu + self._scene.commit)
-            self.busy += cpu
-            if goes <= self._clock.monotonic() < comes:  # killed; what was sent to it is sent again
-                await asyncio.sleep(comes - self._clock.monotonic())
-            self._seen.exchanges += len(took)
-            replies = [[self._one(worker, *message) for message in messages] for worker, messages, _ in took]
-            self._decide()
-            for (_, _, done), reply in zip(took, replies, strict=True):
-                if not done.done():
-                    done.set_result(reply)
+    async def exchange(self, worker: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Raises ConnectionError when the till is away, or is killed meanwhile."""
+        scene = self._scene
+        await asyncio.sleep(scene.network)
+        if not self._there.is_set():
+            raise ConnectionError("the till is away")
+        reply = inside(f"till {self._lives}", self._worked_on(worker, message))
+        await asyncio.wait([reply])
+        if reply.cancelled():
+            raise ConnectionError("the till was killed")
+        await asyncio.sleep(scene.network)
+        return reply.result()
 
-    def lost(self, worker: str) -> None:
-        """Its calls in flight count at their worst case, its limits are free."""
-        self._member(worker, None)
-        self._divided = -1.0
-        for ticket in [ticket for ticket, (of, _) in self._held.items() if of == worker]:
-            self._spent += self._settled(ticket)
-        self._wants = deque(want for want in self._wants if want[0] != worker)
+    async def _worked_on(self, worker: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
+        self._seen.exchanges += 1
+        told = Message(*message)
+        calls = (len(told.finds) + len(told.wants) + len(told.puts)) / 3
+        await self.cpu.take(
+            (self._scene.measured.till_exchange + calls * self._scene.measured.till_call) / 1000
+        )
+        return await self._till.exchange(worker, message)
 
-    def _settled(self, ticket: int) -> int:
-        _, amount = self._held.pop(ticket, ("", 0))
-        self._reserved -= amount
-        return amount
+    async def lost(self, worker: str) -> None:
+        await self._there.wait()
+        await inside(f"till {self._lives}", self._till.lost(worker))
 
-    def _one(self, worker: str, kind: object, *given: Any) -> Any:
-        if kind is int:
-            self._wants.append((worker, *given))
-        elif kind == _DONE:
-            ticket, cost = given
-            amount = self._settled(ticket)
-            self._spent += amount if cost is None else cost
-        elif kind is Demand:
-            return self._grant(worker, given[0])
-        return None
+    async def goes(self, when: float, comes: float) -> None:
+        """It is killed, and begins anew."""
+        await asyncio.sleep(when)
+        self._there.clear()
+        kill(f"till {self._lives}")
+        await asyncio.sleep(comes - when)
+        self._till = self._begun()
+        self._there.set()
 
-    def _grant(self, worker: str, demand: Demand) -> Grant:
-        """As LimitShares, in memory; shares are divided anew five times a second at most."""
-        now, limit = self._clock.monotonic(), self._scene.in_flight
-        self._member(worker, demand)
-        if now - self._divided >= 0.2 or worker not in self._fair:
-            self._divided = now
-            bounds = [(each.most, each.wanted) for each in self._members.values()]
-            self._fair = dict(zip(self._members, divide(limit, bounds), strict=True))
-        fair, held = self._fair[worker], demand.held
-        slots = fair if fair <= held else max(held, min(fair, limit - (self._all - held)))
-        self._member(worker, Demand(most=demand.most, held=max(held, slots), wanted=demand.wanted))
-        return Grant(slots=slots, of=limit)
-
-    def _member(self, worker: str, demand: Demand | None) -> None:
-        old = self._members.pop(worker, None)
-        self._all += (demand.held if demand else 0) - (old.held if old else 0)
-        if demand is not None:
-            self._members[worker] = demand
-
-    def _decide(self) -> None:
-        room = Room(self._limits, {"run": Sums(spent=self._spent)}, ours=self._reserved)
-        while self._wants:
-            worker, amount, done = self._wants[0]
-            if not self._limits or room.fits(amount):
-                ticket = next(self._tickets)
-                self._held[ticket] = (worker, amount)
-                self._reserved += amount
-                if not done.done():
-                    done.set_result(ticket)
-            elif room.may_fit_later(amount):
-                return
-            elif not done.done():
-                done.set_exception(room.refusal(amount, "simulated"))
-            self._wants.popleft()
+    async def spent(self) -> float:
+        """USD, with what nobody knows at its worst case, by the books."""
+        await self._there.wait()
+        entries = (await self._till.books()).values()
+        return sum(entry.spent + entry.unconfirmed for entry in entries) * UNIT
 
 
-class _Line:
-    """A worker's side of the till: store, spend and shares."""
+class _Limits(Limits):
+    """In virtual time, what a thread would wait for is awaited."""
 
-    limited = True
+    def _ask(self, rows: tuple[tuple[str, int, int, int], ...]) -> Any:
+        done: Future[Any] = Future()
+        self._add(rows, done)
+        return asyncio.shield(asyncio.wrap_future(done))
 
-    def __init__(self, worker: str, till: _Till) -> None:
-        self._worker, self._till = worker, till
-        self._out: list[tuple[Any, ...]] = []
-        self._told: list[asyncio.Future[Any]] = []
-        self._some = asyncio.Event()
 
-    async def serve(self) -> None:
-        while True:
-            await self._some.wait()
-            self._some.clear()
-            out, told, self._out, self._told = self._out, self._told, [], []
-            for future, reply in zip(told, await self._till.exchange(self._worker, out), strict=True):
-                if not future.done():
-                    future.set_result(reply)
-
-    def say(self, *message: Any) -> asyncio.Future[Any]:
-        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._out.append(message)
-        self._told.append(told)
-        self._some.set()
-        return told
-
-    async def reserve(self, key: bytes, worst: float, account: Account = _NOBODY) -> int:
-        granted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.say(int, math.ceil(worst / UNIT), granted)
-        return await granted
-
-    def settle(
-        self, ticket: int, cost: float | None, account: Account = _NOBODY, usage: Usage = _USAGE
-    ) -> None:
-        self.say(_DONE, ticket, round((cost or 0.0) / UNIT))
-
-    def release(self, ticket: int) -> None:
-        self.say(_DONE, ticket, 0)
-
-    def lose(self, ticket: int, account: Account = _NOBODY) -> None:
-        self.say(_DONE, ticket, None)
-
-    async def _beat(self, demands: Mapping[str, Demand]) -> Mapping[str, Grant]:
-        return {name: await self.say(Demand, demand) for name, demand in demands.items()}
-
-    def beat(self, demands: Mapping[str, Demand]) -> Any:
-        """In virtual time, what a thread would wait for is awaited."""
-        return self._beat(demands)
-
-    def leave(self) -> None: ...
+def _line(worker: str, desk: _Desk, scene: Scene, clock: VirtualClock) -> Line:
+    line = Line(
+        worker, lambda message: desk.exchange(worker, message), limited=scene.budget is not None, clock=clock
+    )
+    line.shares = _Limits(line._wake, asyncio.get_running_loop())  # noqa: SLF001 - nowhere else is time virtual
+    line._parts = (line.store, line.spend, line.shares)  # noqa: SLF001
+    return line
 
 
 class _Worker:
     def __init__(self, name: str, cluster: _Cluster) -> None:
         self.name, self._cluster, scene = name, cluster, cluster.scene
         clock = cluster.clock
-        self._line, self.cpu = _Line(name, cluster.till), _Cpu(clock)
+        self._line, self.cpu = _line(name, cluster.desk, scene, clock), _Cpu(clock)
         limiter = Limiter(
             in_flight=scene.in_flight, clock=clock, requests_per_minute=scene.requests_per_minute
         )
-        self._sharing = Sharing(self._line, clock=clock, note=lambda text: None)
+        self._sharing = Sharing(self._line.shares, clock=clock, note=lambda text: None)
         self._endpoint = Endpoint(
             "simulated", limiter, clock=clock, patience=120.0, note=lambda text: None,
             join=lambda: self._sharing.add({"simulated": limiter}),
         )  # fmt: skip
         self._stock = 0
         self._stocked = asyncio.Lock()
-        self._tasks = [asyncio.create_task(self._line.serve())]
+        self._keys = (f"{name}/{n}".encode() for n in itertools.count())
         open_ = math.ceil(1.5 * scene.in_flight / scene.workers) + 1
-        self.records = [asyncio.create_task(self._settle_records()) for _ in range(open_)]
+        self.records = [inside(name, self._settle_records()) for _ in range(open_)]
 
-    async def kill(self) -> None:
-        for task in (*self._tasks, *self.records):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self.records, return_exceptions=True)
+    async def leave(self) -> None:
         await self._sharing.leave()
+        await self._line.close()
 
     async def _settle_records(self) -> None:
         cluster, measured = self._cluster, self._cluster.scene.measured
@@ -329,10 +276,11 @@ class _Worker:
         while await self._take():
             try:
                 await self.cpu.take(cost)
-                await self._line.say(_FIND)
-                charge = Charge(self._line, b"", cluster.scene.worst)
+                key = next(self._keys)
+                await self._line.store.find(key)
+                charge = Charge(self._line.spend, key, cluster.scene.worst)
                 await self._endpoint.call(
-                    cluster.provider.send, lambda reply, charge=charge: self._keep(charge), charge,
+                    cluster.provider.send, lambda reply, key=key, charge=charge: self._keep(key, charge), charge,
                     max_attempts=20, tokens=0,
                 )  # fmt: skip
                 await self.cpu.take(cost)
@@ -340,10 +288,15 @@ class _Worker:
                 cluster.over_budget()
             else:
                 cluster.settled()
+            finally:
+                self._line.store.asked(key)
 
-    async def _keep(self, charge: Charge) -> None:
-        await self._line.say(_PUT)
-        charge.paid(self._cluster.scene.price)
+    async def _keep(self, key: bytes, charge: Charge) -> None:
+        price = self._cluster.scene.price
+        try:
+            await self._line.store.put(Answer(key=key, model="", text="", usage=_USAGE, cost=price), _ORIGIN)
+        finally:
+            charge.paid(price, _USAGE)
 
     async def _take(self) -> bool:
         """A record, of a block that the driver has read."""
@@ -357,42 +310,43 @@ class _Worker:
 
 
 class _Cluster:
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, folder: Path) -> None:
         self.scene, self.seen, self.clock = scene, Seen(), VirtualClock(scene.seed)
         self.provider = _Provider(scene, self.clock, self.seen)
-        self.till, self._driver = _Till(scene, self.clock, self.seen), _Cpu(self.clock)
+        self.desk, self._driver = _Desk(scene, self.clock, self.seen, folder), _Cpu(self.clock)
         self.stopped: float | None = None
         self.workers: list[_Worker] = []
         self._left = math.inf if scene.records is None else scene.records
         self._warm = 0
 
-    @classmethod
-    async def play(cls, scene: Scene) -> Seen:
-        cluster = cls(scene)
-        serving = asyncio.create_task(cluster.till.serve())
-        cluster.workers = [_Worker(f"worker-{i}", cluster) for i in range(scene.workers)]
-        try:
-            await cluster._run()
-        finally:
-            serving.cancel()
-            await asyncio.gather(*(worker.kill() for worker in cluster.workers))
-        return cluster._sum()
-
-    async def _run(self) -> None:
+    async def play(self) -> Seen:
         scene = self.scene
+        self.workers = [_Worker(f"worker-{i}", self) for i in range(scene.workers)]
         timers = [asyncio.create_task(self._warmed())]
         if scene.dies is not None:
             timers.append(asyncio.create_task(self._dies(*scene.dies)))
+        if scene.down is not None:
+            timers.append(asyncio.create_task(self.desk.goes(*scene.down)))
         ends = scene.seconds if scene.records is None else math.inf
         while (left := ends - self.clock.monotonic()) > 0:
             open_ = [task for worker in self.workers for task in worker.records if not task.done()]
-            open_ += [timer for timer in timers[1:] if not timer.done()]  # one that starts another worker
+            open_ += [timer for timer in timers[1:] if not timer.done()]
             if not open_:
                 break
-            await asyncio.wait(open_, timeout=min(left, 1.0))
-        self.seen.seconds = self.clock.monotonic()
-        for timer in timers:
-            timer.cancel()
+            await asyncio.wait(
+                open_, timeout=min(left, 1.0)
+            )  # one that starts meanwhile is seen at the next look
+        seen = self.seen
+        seen.seconds = self.clock.monotonic()
+        seen.rate = (seen.done - self._warm) / max(seen.seconds - scene.warm, 1e-9)
+        seen.till, seen.driver = self.desk.cpu.busy / seen.seconds, self._driver.busy / seen.seconds
+        seen.worker = sum(worker.cpu.busy for worker in self.workers) / scene.workers / seen.seconds
+        if self.stopped is not None:
+            seen.stall = seen.seconds - self.stopped
+        if scene.records is not None:
+            await asyncio.gather(*(worker.leave() for worker in self.workers))
+            seen.booked = await self.desk.spent()
+        return seen
 
     async def _warmed(self) -> None:
         await asyncio.sleep(self.scene.warm)
@@ -400,22 +354,12 @@ class _Cluster:
 
     async def _dies(self, when: float, noticed: float, starts: float) -> None:
         await asyncio.sleep(when)
-        worker = self.workers[0]
-        await worker.kill()
+        name = self.workers[0].name
+        kill(name)
         await asyncio.sleep(noticed)
-        self.till.lost(worker.name)
+        await self.desk.lost(name)
         await asyncio.sleep(starts)
         self.workers[0] = _Worker("another", self)
-
-    def _sum(self) -> Seen:
-        seen, scene = self.seen, self.scene
-        seen.rate = (seen.done - self._warm) / max(seen.seconds - scene.warm, 1e-9)
-        seen.till = self.till.busy / seen.seconds
-        seen.driver = self._driver.busy / seen.seconds
-        seen.worker = sum(worker.cpu.busy for worker in self.workers) / scene.workers / seen.seconds
-        if self.stopped is not None:
-            seen.stall = seen.seconds - self.stopped
-        return seen
 
     async def block(self) -> int:
         """Records that the driver has read, cut and will write: 0 when there are no more."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.errors import Misconfigured, Outage, OverBudget, Permanent, Transient
@@ -15,6 +15,9 @@ from loom_dagster.gateway.question import Origin
 from loom_dagster.prompt_tests import Observed
 from loom_dagster.records import Answer, Record, Score, digest
 from loom_dagster.transform import Transformer
+
+if TYPE_CHECKING:
+    from loom_dagster.ledger.answer_table import AnswerTable
 
 __all__ = ["Asker", "Paid", "asker", "since_now"]
 

@@ -22,6 +22,7 @@ import dagster as dg
 from loom_dagster.assets.batches import batch_metadata, in_words
 from loom_dagster.assets.graph import Lane
 from loom_dagster.assets.journal import Journal
+from loom_dagster.assets.launchers import warn_of_files
 from loom_dagster.assets.metadata import quarantine_metadata, transformed_metadata
 from loom_dagster.assets.observed import Inputs
 from loom_dagster.assets.options import LoomOptions
@@ -66,6 +67,7 @@ def pipeline_op(
             raise without_partition(lane.name)
         options = loom_options.run_options()
         inputs.note(context, trial=options.trial)
+        warn_of_files(context, runs.settings)
         one = functools.partial(_run_one, context, lane.name, options, runs=runs, journal=journal)
         tell = Teller(context, transformed, listen)
         done: list[Made] = []

@@ -40,11 +40,12 @@ def answers(context: typer.Context, project: ProjectDir = None, as_json: AsJson 
 @app.command()
 def stats(project: ProjectDir = None, as_json: AsJson = False) -> int:
     """Show how many answers are kept, of which prompts and models, and what they cost."""
-    upkeep = open_loom(project).upkeep
+    loom = open_loom(project)
+    upkeep, place = loom.upkeep, loom.answer_place.name
     groups, size = upkeep.groups(), upkeep.size()
     total = sum(group.answers for group in groups)
     if as_json:
-        emit({"answers": total, "bytes": size, "groups": groups})
+        emit({"answers": total, "bytes": size, "place": place, "groups": groups})
         return OK
     terminal = Terminal(sys.stdout)
     if not groups:
@@ -52,7 +53,8 @@ def stats(project: ProjectDir = None, as_json: AsJson = False) -> int:
         return OK
     _show(terminal, groups)
     terminal.line()
-    terminal.line(f"{counted(total, 'answer')}, {byte_size(size)}")
+    shared = f", on {place}" if "://" in place else ""
+    terminal.line(f"{counted(total, 'answer')}, {byte_size(size)}{shared}")
     return OK
 
 
@@ -102,4 +104,20 @@ def forget(
         if record is not None and not number:
             text = "no answer was asked for this record first. If it shares that of another one, `loom lineage PIPELINE --record ID` names it"
             terminal.paragraph(text, first="   ", rest="   ")
+    return OK
+
+
+@app.command()
+def copy(project: ProjectDir = None, as_json: AsJson = False) -> int:
+    """Copy the answers of the file in .loom into the database that `[tool.loom] answers` names; the file stays."""
+    from loom_dagster.assembly.moving import copy_answers
+
+    copied = copy_answers(open_loom(project))
+    if as_json:
+        emit(copied._asdict())
+        return OK
+    terminal = Terminal(sys.stdout)
+    known = copied.answers - copied.new
+    there = f"; {known:,} of {copied.answers:,} were there" if known else ""
+    terminal.line(f"{terminal.sign('good')} {counted(copied.new, 'answer')} copied to {copied.place}{there}")
     return OK

@@ -14,9 +14,10 @@ from typing import Any
 
 from loom_dagster.errors import Misconfigured
 
-__all__ = ["connected", "look", "place_of"]
+__all__ = ["connected", "look", "place_of", "silent"]
 
 _PATIENCE = 5.0  # seconds for a cluster's address to answer
+_JOIN = 45.0  # seconds for it to let us in
 _JOINED = threading.Lock()
 _members = 0  # runs of this process that use the connection, which is one per process
 
@@ -31,7 +32,7 @@ def look(address: str, where: str | None = None) -> None:
             kind="cluster",
         )
     place = place_of(address)
-    if place is not None and (why := _silent(*place)) is not None:
+    if place is not None and (why := silent(*place)) is not None:
         raise _away(address, why, where)
 
 
@@ -73,16 +74,22 @@ def _join(ray: Any, address: str) -> None:
     # what became of workers is told by the run, in its own words and not amid what a command prints
     worker.print_to_stdstream = lambda *_said, **_how: None
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    try:
-        ray.init(
-            address=address,
-            namespace="loom",
-            log_to_driver=False,  # what workers print is in the cluster's logs
-            logging_level=logging.ERROR,
-            configure_logging=False,
-        )
-    except Exception as error:
-        raise _refused(address, error) from error
+
+    def join() -> None:
+        try:
+            # what workers print is in the cluster's logs
+            ray.init(address=address, namespace="loom", log_to_driver=False, configure_logging=False)
+        except BaseException as error:  # noqa: BLE001 - Ray raises many kinds, and each is the user's to know
+            failed.append(error)
+
+    failed: list[BaseException] = []
+    joining = threading.Thread(target=join, name="loom-join-ray", daemon=True)  # what lets nobody in may hang
+    joining.start()
+    joining.join(_JOIN)
+    if joining.is_alive():
+        raise _refused(address, TimeoutError(f"it did not in {_JOIN:.0f} seconds"))
+    if failed:
+        raise _refused(address, failed[0]) from failed[0]
 
 
 def _leave(ray: Any) -> None:
@@ -92,7 +99,8 @@ def _leave(ray: Any) -> None:
     thread.join(10.0)
 
 
-def _silent(host: str, port: int) -> str | None:
+def silent(host: str, port: int) -> str | None:
+    """Why nobody answers there; None when somebody does. Blocks for five seconds at most."""
     try:
         with socket.create_connection((host, port), timeout=_PATIENCE):
             return None
@@ -110,7 +118,7 @@ def _away(address: str, why: str, where: str | None = None) -> Misconfigured:
     )
 
 
-def _refused(address: str, error: Exception) -> Misconfigured:
+def _refused(address: str, error: BaseException) -> Misconfigured:
     said = " ".join(str(error).split())
     versions = re.search(r"Version mismatch: (.*)", said) or re.search(
         r"(.*version.*differ.*)", said, re.IGNORECASE
@@ -122,10 +130,11 @@ def _refused(address: str, error: Exception) -> Misconfigured:
             fix="install the same Python and Ray on both sides",
             kind="cluster",
         )
-    if isinstance(error, ConnectionError):
-        return _away(address, said.partition(". ")[0])
+    if isinstance(error, ConnectionError) and place_of(address) is None:
+        return _away(address, "none is known on this machine, and RAY_ADDRESS names none")
     return Misconfigured(
-        f"the Ray cluster at `{address}` cannot be used",
+        f"the Ray cluster at `{address}` did not let this process in",
         why=f"{type(error).__name__}: {said[:300]}",
+        fix="is it a Ray cluster's address? One that wants a token needs RAY_AUTH_MODE=token and the token here, too",
         kind="cluster",
     )

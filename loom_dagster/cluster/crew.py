@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import itertools
 import re
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from loom_dagster.cluster.actors import TillActor, Tills, WorkerActor
 from loom_dagster.cluster.blocks import Block, Made
+from loom_dagster.cluster.connect import place_of, silent
 from loom_dagster.cluster.hands import Gone, Hand
 from loom_dagster.cluster.news import News
 from loom_dagster.cluster.worker import Kits
@@ -20,10 +22,12 @@ from loom_dagster.errors import LoomError, Misconfigured, Outage
 
 __all__ = ["RayCrew"]
 
+T = TypeVar("T")
+
 _SHORT = 10.0  # seconds between two looks at whether there is a place for every worker
 _PLACE, _START = 60.0, 300.0  # seconds for the first to find a place, and to start there
 _LOOK = 2.0  # seconds between two looks at till and cluster
-_SILENT = 20.0  # seconds of a cluster that does not answer, after which it is gone: Ray itself ends the process at 60
+_SILENT = 20.0  # seconds without an answer after which till or cluster are gone
 
 
 @dataclass(eq=False)
@@ -77,7 +81,7 @@ class RayCrew:
         self._bundle = ray.put(bundle)
         self._names = itertools.count(1)
         self._crew = f"{run_id}-{uuid.uuid4().hex[:6]}"
-        self._placed = 0
+        self._placed, self._lost = 0, False
         self._hands: set[Hand] = set()
         self._till = self._place_till(run_id, pinned=pinned)
 
@@ -120,6 +124,8 @@ class RayCrew:
 
     async def close(self) -> None:
         """End all that is left of it."""
+        if self._lost:
+            return
         for hand in self._hands:
             hand.kill()
         try:
@@ -130,7 +136,11 @@ class RayCrew:
         _kill(self._ray, self._till)
 
     async def watch(self, note: Callable[[str], None]) -> None:
-        await asyncio.gather(self._watch_places(note), self._watch_till())
+        try:
+            await asyncio.gather(self._watch_places(note), self._watch_till(), self._watch_cluster())
+        except Outage:
+            self._lost = True
+            raise
 
     async def _watch_places(self, note: Callable[[str], None]) -> None:
         """Whether there are CPUs for those who wait for one. Who has one, and is slow to start, is waited for."""
@@ -138,7 +148,7 @@ class RayCrew:
         while self._placed < self.wanted and waited < _START:
             await asyncio.sleep(_SHORT)
             waited += _SHORT
-            free = await asyncio.to_thread(self._free)
+            free = await _aside(self._free)
             missing = self.wanted - self._placed
             if missing and free < 1 and not told:
                 told = True
@@ -154,29 +164,62 @@ class RayCrew:
                 )
 
     async def _watch_till(self) -> None:
-        """Opens it again when it was started anew; and tells a cluster that is gone."""
-        silent = 0.0
+        """Opens it again when it was started anew."""
         while True:
             await asyncio.sleep(_LOOK)
             try:
                 async with asyncio.timeout(_SILENT):
                     await _reply(self._ray, self._till.open.remote(self._tills))
-                silent = 0.0
             except TimeoutError:
-                silent = _SILENT
+                raise _gone("the run's till cannot be reached", None) from None
             except Gone as gone:
-                raise Outage("the Ray cluster is gone", why=gone.why, fix=_RESUME) from None
-            if silent and await asyncio.to_thread(self._is_away):
-                raise Outage(f"the Ray cluster at `{self._address}` does not answer any more", fix=_RESUME)
+                raise _gone(
+                    "the run's till is gone, and there is no place to start it again", gone.why
+                ) from None
 
-    def _is_away(self) -> bool:
-        return True
+    async def _watch_cluster(self) -> None:
+        """Ray ends a process that has lost its cluster for a minute, without a word: we are gone before that."""
+        host, port = (
+            place_of(self._address) or place_of(self._ray.get_runtime_context().gcs_address) or ("", 0)
+        )
+        away = 0.0
+        while True:
+            await asyncio.sleep(_LOOK)
+            why = await _aside(lambda: silent(host, port))
+            away = away + _LOOK if why else 0.0
+            if why and away >= _SILENT:
+                raise _gone(f"the Ray cluster at `{self._address}` is gone", why)
 
     def _free(self) -> float:
         return float(self._ray.available_resources().get("CPU", 0.0))
 
 
-_RESUME = "start the run again when it is back; answers already paid for are kept"
+def _gone(what: str, why: str | None) -> Outage:
+    return Outage(
+        what,
+        why=why,
+        fix="start the run again when it is back; answers already paid for are kept",
+        kind="cluster",
+    )
+
+
+async def _aside(work: Callable[[], T]) -> T:
+    """In a thread that nobody waits for at the end: what asks a cluster that is gone may take a minute."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            found = work()
+        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+            told, said = done.set_exception, error
+        else:
+            told, said = done.set_result, found
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(lambda: done.done() or told(said))
+
+    threading.Thread(target=run, name="loom-ask-ray", daemon=True).start()
+    return await done
 
 
 def _kill(ray: Any, actor: Any) -> None:

@@ -48,7 +48,7 @@ class Drive:
         self._stopped_by: LoomError | None = None
         self._over_budget: OverBudget | None = None
         self._changed, self._tasks = asyncio.Event(), set[asyncio.Task[Any]]()
-        self._wanted = asyncio.Event()  # blocks
+        self._wanted, self._given_up = asyncio.Event(), asyncio.Event()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="loom-write")
 
     async def run(self) -> Streamed:
@@ -171,10 +171,7 @@ class Drive:
         if parts is None:
             return
         hand.kill()
-        try:
-            await self._crew.lost(hand)
-        except Gone as till:
-            gone = till  # the cluster is gone, and whoever watches it will say so
+        await self._until_given_up(self._crew.lost(hand))
         self._count_death(gone)
         self._start(self._hire())
         for part in sorted(parts, key=lambda p: (p.of.whole.index, p.first), reverse=True):
@@ -183,6 +180,17 @@ class Drive:
             else:
                 self._defer(part, self._stopped_by)
         self._changed.set()
+
+    async def _until_given_up(self, losing: Coroutine[Any, Any, None]) -> None:
+        """A till that is away answers never, and then there is no more to be done than to wait for who watches it."""
+        both = [asyncio.create_task(losing), asyncio.create_task(self._given_up.wait())]
+        try:
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if both[0] in done and isinstance(both[0].exception(), Gone):
+                await self._given_up.wait()
+        finally:
+            for task in both:
+                task.cancel()
 
     def _suspect(self, part: Part, gone: Gone) -> None:
         parts = after_death(part)
@@ -219,6 +227,7 @@ class Drive:
         if self._stopped_by is not None:
             return
         self._stopped_by = error
+        self._given_up.set()
         for hand, parts in tuple(self._open.items()):
             del self._open[hand]
             hand.kill()

@@ -4,21 +4,21 @@ transactions, so that nobody who writes one waits for long, and the file shrinks
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured
-from loom_dagster.ledger.answers import AnswerLog
+from loom_dagster.ledger.answers import COLUMNS, AnswerLog
 
 __all__ = ["AnswerFile"]
 
 _T = TypeVar("_T")
 
 _STEP = 20_000  # rows looked at in a transaction
-_PAGES = 1_000  # given back in one
+_PAGES = 1_000  # given back, or rows read, in one
 _INCREMENTAL = 2  # PRAGMA auto_vacuum
 
 
@@ -45,6 +45,16 @@ class AnswerFile:
             return db.execute(sql, values).fetchall()
 
         return self._with(work, "read", [])
+
+    def pages(self) -> Iterator[list[tuple[Any, ...]]]:
+        """All answers as ``COLUMNS``, the oldest first, in pieces."""
+        query = (
+            f"SELECT rowid, {', '.join(COLUMNS)} FROM answers WHERE rowid > ? ORDER BY rowid LIMIT {_PAGES}"  # noqa: S608
+        )
+        last = 0
+        while rows := self.rows(query, (last,)):
+            last = rows[-1][0]
+            yield [row[1:] for row in rows]
 
     def size(self) -> int:
         """Bytes on disk."""

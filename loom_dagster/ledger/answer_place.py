@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +25,12 @@ class Answers(Protocol):
 
     async def put(self, answer: Answer, origin: Origin) -> None:
         """Returns once it outlives this machine or process. An answer for a key that exists replaces it."""
+
+    async def put_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """As ``put``, all of them at once. ``rows`` as ``row_of`` makes them."""
+
+    async def get_many(self, keys: Iterable[bytes]) -> Mapping[bytes, Sequence[Any]]:
+        """What is stored of ``keys``, as ``answer_of`` takes it."""
 
     def count(self) -> int:
         """How many answers there are."""

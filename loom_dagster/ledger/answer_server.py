@@ -38,11 +38,7 @@ _LOOK = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = '{name}'),
        to_regclass('{schema}.answers_version') IS NOT NULL, current_setting('transaction_read_only') = 'on'
 """
-_MAY = """
-SELECT max(version), has_table_privilege('{schema}.answers', 'SELECT'),
-       has_table_privilege('{schema}.answers', 'INSERT'), has_table_privilege('{schema}.answers', 'UPDATE')
-FROM {schema}.answers_version
-"""
+_RIGHTS = ("SELECT", "INSERT", "UPDATE")
 # deadlock; a standby that is not promoted yet; shut down, crashed, starting; no connection free
 _AGAIN = {"40P01", "25006", "57P01", "57P02", "57P03", "53300"}
 _MARK = "\ue000"  # of the private use area
@@ -66,22 +62,21 @@ class AnswerServer:
 
     def exists(self) -> bool:
         """Whether answers were ever stored there; nothing is made."""
-        if not self._there:
-            self._there = bool(self._looked(patient=False)[1])
+        if not self._there and self._looked()[1]:
+            self._check()
         return self._there
 
     def prepare(self) -> None:
         """Make what is missing, and see that answers can be written. At once: a wrong address is not waited for."""
-        has_schema, has_tables, read_only = self._looked(patient=False)
+        has_schema, has_tables, read_only = self._looked()
         if read_only:
             raise self._unusable("the server takes nothing: it is a standby, or read-only")
         if not has_tables:
             self._make(has_schema=has_schema)
-        self._there = True
-        sql = _MAY.format(schema=f'"{self.schema}"')
-        [(version, *rights)] = self.run(lambda c: c.exec_driver_sql(sql).all(), patient=False)
-        self._check(version)
-        for right, granted in zip(("SELECT", "INSERT", "UPDATE"), rights, strict=True):
+        self._check()
+        asked = ", ".join(f"has_table_privilege('{self.table}', '{right}')" for right in _RIGHTS)
+        rights = self._once(f"SELECT {asked}")
+        for right, granted in zip(_RIGHTS, rights, strict=True):
             if not granted:
                 raise self._unusable(f"permission denied: the user may not {right} in {self.table}")
 
@@ -116,9 +111,12 @@ class AnswerServer:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _looked(self, *, patient: bool) -> Sequence[Any]:
-        sql = _LOOK.format(name=self.schema, schema=f'"{self.schema}"')
-        return self.run(lambda c: c.exec_driver_sql(sql).one(), patient=patient)
+    def _looked(self) -> Sequence[Any]:
+        """Whether the schema is there, whether the tables are, and whether nothing can be written."""
+        return self._once(_LOOK.format(name=self.schema, schema=f'"{self.schema}"'))
+
+    def _once(self, sql: str) -> Sequence[Any]:
+        return self.run(lambda c: c.exec_driver_sql(sql).one(), patient=False)
 
     def _make(self, *, has_schema: bool) -> None:
         """In one message, which is one transaction; who may use a schema may not always make one."""
@@ -129,7 +127,8 @@ class AnswerServer:
         sql += _TABLES.format(schema=schema, text='TEXT COLLATE "C" NOT NULL')
         self.run(lambda c: c.exec_driver_sql(sql), patient=False)
 
-    def _check(self, version: int | None) -> None:
+    def _check(self) -> None:
+        [version] = self._once(f'SELECT max(version) FROM "{self.schema}".answers_version')  # noqa: S608 - a plain name
         if (version or 0) > _VERSION:
             raise Misconfigured(
                 "the answer store was written by a newer loom_dagster",
@@ -137,6 +136,7 @@ class AnswerServer:
                 fix="upgrade loom-dagster, or name another schema",
                 kind="ledger",
             )
+        self._there = True
 
     def _unusable(self, why: BaseException | str, kind: type[Misconfigured] = Misconfigured) -> Misconfigured:
         return kind(

@@ -51,6 +51,7 @@ class AnswerTable:
         self._server, self._clock = server, clock or SystemClock()
         server.prepare()
         self._put, self._find = _PUT.format(table=server.table), _FIND.format(table=server.table)
+        self._if_newer = f" WHERE {server.table}.created_at < excluded.created_at"
         self._puts = Grouped(self._store, name="answers-put", most=_MOST, closed=self._late)
         self._finds = Grouped(self._look_up, name="answers-find", most=_MOST, closed=self._late)
 
@@ -70,18 +71,24 @@ class AnswerTable:
 
     async def put(self, answer: Answer, origin: Origin) -> None:
         """Return once the answer is committed; one for a key that exists replaces it."""
-        await self._puts.do(_given(row_of(answer, origin, 0.0), self._clock.now().timestamp()))
+        row = row_of(answer, origin, self._clock.now().timestamp())
+        await self._puts.do((answer.key, _text(row)))
 
     async def put_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Return once all are committed. ``rows`` as ``row_of`` makes them; stored now, whenever they say."""
         now = self._clock.now().timestamp()
-        await self._puts.do_all([_given(row, now) for row in rows])
+        await self._puts.do_all([(row[0], _text(row, created_at=now)) for row in rows])
 
     async def get_many(self, keys: Iterable[bytes]) -> dict[bytes, Sequence[object]]:
         """What is stored of ``keys``, as ``answer_of`` takes it."""
         wanted = list(keys)
         found = zip(wanted, await self._finds.do_all(wanted), strict=True)
         return {key: row for key, row in found if row is not None}
+
+    def take(self, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Store ``rows``, as ``COLUMNS``, of another store; how many were not there, or older."""
+        texts = [_text(row) for row in sorted(rows)]
+        return sum(self._server.change(self._put + self._if_newer, [part]) for part in _parts(texts))
 
     def count(self) -> int:
         """How many answers there are."""
@@ -109,13 +116,11 @@ class AnswerTable:
         return Misconfigured("the answer store is closed", where=self._server.name)
 
 
-def _given(row: tuple[Any, ...], created_at: float) -> tuple[bytes, bytes]:
-    """The key, and all columns as JSON."""
-    values = {
-        name: marked(value) if isinstance(value, str) else value
-        for name, value in zip(COLUMNS[1:], row[1:], strict=True)
-    }
-    return row[0], orjson.dumps({**values, "key": row[0].hex(), "created_at": created_at})
+def _text(row: Sequence[Any], **instead: float) -> bytes:
+    """As JSON, which the server makes a row of again; ``instead`` of what it has in some columns."""
+    values = dict(zip(COLUMNS, row, strict=True))
+    given = {name: marked(value) if isinstance(value, str) else value for name, value in values.items()}
+    return orjson.dumps({**given, "key": row[0].hex(), "simulated": bool(given["simulated"]), **instead})
 
 
 def _parts(texts: Sequence[bytes]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from benchmarks.scaling import formula
 from benchmarks.simulated import Scene, simulate
 from benchmarks.virtual_time import VirtualClock, run
 
-USUAL = Scene(workers=8, in_flight=64, seconds=12.0, warm=4.0)
+USUAL = Scene(workers=8, in_flight=64, seconds=10.0, warm=4.0)
 PRICE = 0.0005
 
 
@@ -66,6 +66,7 @@ def test_a_budget_is_used_and_never_exceeded_and_the_run_ends_with_it() -> None:
     scene = replace(USUAL, records=10**6, budget=PRICE * 300)
     seen = simulate(scene)
     assert 0.95 * scene.budget <= seen.paid <= scene.budget
+    assert seen.booked == pytest.approx(seen.paid)
     assert seen.deferred > 0
     assert seen.stall < 1.0
 

@@ -14,6 +14,7 @@ from sqlalchemy import event
 from loom_dagster.errors import Misconfigured
 from loom_dagster.gateway import Origin
 from loom_dagster.ledger import Ledger, Selection, Upkeep, server
+from loom_dagster.ledger.answer_file import AnswerFile
 from loom_dagster.ledger.answer_schema import AnswerSchema
 from loom_dagster.records import Answer, digest
 from tests.servers.line import Line
@@ -160,10 +161,31 @@ async def test_who_was_forgotten_is_written_by_others_meanwhile(on_postgres, sto
     assert Upkeep(other).size() > 0
 
 
-async def test_a_newer_store_is_left_alone(store, place):
+async def test_a_newer_store_is_left_alone(store, place, on_postgres):
     place.change(f'INSERT INTO "{place.schema}".answers_version VALUES (99)')
     with pytest.raises(Misconfigured, match="newer"):
         place.open()
+    with pytest.raises(Misconfigured, match="newer"):
+        Upkeep(AnswerSchema(on_postgres)).groups()
+
+
+async def test_what_another_store_has_is_taken_unless_it_is_older(store, place, tmp_path, clock):
+    file = AnswerFile(tmp_path / "answers.sqlite")
+    log = file.open(clock=clock)
+    texts = {str(n): f"from the file {n} \0" for n in range(2_500)}
+    await asyncio.gather(
+        *(log.put(answer(n, text=text, simulated=True), ORIGIN) for n, text in texts.items())
+    )
+    log.close()
+    clock.move(1)
+    await put(store, ["7"])
+    assert sum(store.take(rows) for rows in file.pages()) == 2_499
+    assert sum(store.take(rows) for rows in file.pages()) == 0
+    assert store.count() == 2_500
+    assert store.get(digest("7")).text == "text of 7"
+    assert store.get(digest("8")).text == texts["8"]
+    [[oldest, newest]] = place.rows(f"SELECT min(created_at), max(created_at) FROM {place.table}")
+    assert (oldest, newest) == (clock.now().timestamp() - 1, clock.now().timestamp())
 
 
 def test_ledger_and_answers_may_lie_in_one_schema(on_postgres, clock):
@@ -218,7 +240,7 @@ def test_rights_that_are_missing_are_named_before_anything_is_paid_for(role, on_
     execute(f'GRANT SELECT ON ALL TABLES IN SCHEMA "{place.schema}" TO {name}')
     with pytest.raises(Misconfigured, match="may not INSERT"):
         AnswerSchema(mine).open()
-    assert Upkeep(AnswerSchema(mine)).groups() == []  # to look is enough for that
+    assert Upkeep(AnswerSchema(mine)).groups() == []  # for which looking is enough
     execute(f'GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA "{place.schema}" TO {name}')
     store = AnswerSchema(mine).open()
     asyncio.run(put(store, ["a"]))
