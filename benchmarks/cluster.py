@@ -105,7 +105,8 @@ def _nodes(count: int) -> Iterator[tuple[str, str]]:
     if importlib.util.find_spec("ray") is None:
         raise Unavailable("Ray is not installed: pip install 'loom-dagster[ray]'")
     mark = uuid.uuid4().hex
-    cluster = RayCluster(**{MARK: mark, "PYTHONPATH": str(ROOT)})
+    # Ray gives its workers the least priority: beside other work they would be measured waiting
+    cluster = RayCluster(**{MARK: mark, "PYTHONPATH": str(ROOT), "RAY_worker_niceness": "0"})
     before = dict(os.environ)
     os.environ.update(cluster.environ)  # the token that its nodes ask for
     try:

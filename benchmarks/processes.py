@@ -98,7 +98,8 @@ def role(words: str) -> str:
     """What a process is for, by its command line; empty when it has none any more."""
     if words.startswith("ray::"):
         name = words.partition("::")[2].partition(" ")[0]
-        return "till" if "till" in name.lower() else "idle" if name.startswith("IDLE") else "worker"
+        known = {"TillActor": "till", "WorkerActor": "worker", "IDLE": "idle"}
+        return next((role for start, role in known.items() if name.startswith(start)), "ray")
     if "loom_dagster" in words:
         return "driver"
     return "ray" if words.strip() else ""

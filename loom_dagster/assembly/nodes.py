@@ -39,16 +39,18 @@ def engine_of(ready: Prepared, source: pa.Schema) -> Engine | None:
     from loom_dagster.ledger.process import this_process
 
     settings, execution = ready.settings, ready.execution
+    where = ready.file.where("execution", "address") if ready.spec.execution else "[tool.loom.execution]"
     files = _kept_in_files(settings)
     if files and execution.outside:
         raise Misconfigured(
             f"{' and '.join(files)} of this project {'are files' if len(files) > 1 else 'is a file'}, which a cluster "
             f"at `{execution.address}` cannot reach",
+            where=where,
             fix="keep them in Postgres ([tool.loom] ledger and answers), or run on a node of the cluster: "
             "`address: auto`",
             kind="cluster",
         )
-    look(execution.address)
+    look(execution.address, where)
     bare = replace(
         settings,
         connections={},

@@ -22,8 +22,9 @@ _JOINED = threading.Lock()
 _members = 0  # runs of this process that use the connection, which is one per process
 
 
-def look(address: str) -> None:
-    """Whether there is anybody at ``address``, before a run begins. Raises Misconfigured (kind ``cluster``)."""
+def look(address: str, where: str | None = None) -> None:
+    """Whether there is anybody at ``address``, which stands ``where``, before a run begins. Raises Misconfigured (kind
+    ``cluster``)."""
     if importlib.util.find_spec("ray") is None:
         raise Misconfigured(
             "`engine: ray` needs Ray, which is not installed",
@@ -32,7 +33,7 @@ def look(address: str) -> None:
         )
     place = place_of(address)
     if place is not None and (why := silent(*place)) is not None:
-        raise _away(address, why)
+        raise _away(address, why, where)
 
 
 def place_of(address: str) -> tuple[str, int] | None:
@@ -107,9 +108,10 @@ def silent(host: str, port: int) -> str | None:
         return "no answer in 5 seconds" if isinstance(error, TimeoutError) else error.strerror or str(error)
 
 
-def _away(address: str, why: str) -> Misconfigured:
+def _away(address: str, why: str, where: str | None = None) -> Misconfigured:
     return Misconfigured(
         f"no Ray cluster answers at `{address}`",
+        where=where,
         why=why,
         fix="start one (`ray start --head`), or write `engine: local`",
         kind="cluster",
