@@ -95,6 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args(arguments)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if unknown := set(wanted.promises) - set(_PROMISES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     broken = 0
