@@ -210,8 +210,12 @@ async def _aside(work: Callable[[], T]) -> T:
     done: asyncio.Future[T] = loop.create_future()
 
     def tell(settle: Callable[[], None]) -> None:
+        def settle_once() -> None:
+            if not done.done():
+                settle()
+
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(lambda: done.done() or settle())
+            loop.call_soon_threadsafe(settle_once)
 
     def run() -> None:
         try:
