@@ -43,7 +43,7 @@ class Drive:
         self._known: dict[Hand, Counter[str]] = {}  # what each has settled of open parts
         self._most = _OPEN + -(-2 * work.plan.pace.workers // _BLOCK)
         self._written = self._poison = self._fruitless = 0
-        self._stopping = self._drained = False
+        self._stopping = self._drained = self._proven = False
         self._fatal: BaseException | None = None
         self._stopped_by: LoomError | None = None
         self._over_budget: OverBudget | None = None
@@ -77,6 +77,7 @@ class Drive:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._reading.close()
             await asyncio.to_thread(self._writer.shutdown)
+            self._work.tally.ahead = {}
         if self._fatal is not None:
             raise self._fatal
         return Streamed(
@@ -157,7 +158,7 @@ class Drive:
             return  # it is with another one
         self._open[hand].discard(part)
         if made is not None:
-            self._fruitless = 0
+            self._fruitless, self._proven = 0, True
             self._known.pop(hand, None)  # told again soon, without this part
             self._take(part, made)
         self._changed.set()
@@ -196,6 +197,9 @@ class Drive:
         parts = after_death(part)
         self._suspects.extendleft(reversed(parts))
         if parts:
+            return
+        if not self._proven:  # it may be the workers, and not the record: others are tried first
+            self._suspects.append(part)
             return
         self._poison += 1
         self._fruitless = 0
