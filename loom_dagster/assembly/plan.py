@@ -15,14 +15,14 @@ from loom_dagster.assembly.desk import asked_at_once, desk_of
 from loom_dagster.assembly.nodes import engine_of
 from loom_dagster.assembly.prepared import Prepared
 from loom_dagster.assembly.recipe import recipe_of, version_rows
-from loom_dagster.assembly.routes import pace_of, parts_of, route_of, stamp_of
+from loom_dagster.assembly.routes import Parts, pace_of, parts_of, route_of, stamp_of
 from loom_dagster.batches import Desk
 from loom_dagster.clock import Clock
 from loom_dagster.errors import Misconfigured
 from loom_dagster.extract import Source
-from loom_dagster.gateway import AnswerStore, Gateway, Shares
-from loom_dagster.ledger import Batches
-from loom_dagster.pipeline import Plan
+from loom_dagster.gateway import AnswerStore, Asks, Gateway, Shares
+from loom_dagster.ledger import Batches, RunHandle
+from loom_dagster.pipeline import Plan, Route
 from loom_dagster.prompts import content_digest
 from loom_dagster.records import Batch, to_json
 from loom_dagster.release import Releases, Written, gone
@@ -95,14 +95,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
             listen=listen,
             note=note,
         ),
-        route=lambda asks, handle: route_of(
-            parts,
-            asks,
-            handle,
-            root=materials.settings.root,
-            columns=source.schema.names,
-            samples=materials.samples,
-        ),
+        route=_route(parts, materials, source),
         budgets=ready.budgets,
         warn_above=ready.warn_above,
         paid=functools.partial(paid_for, materials.store),
@@ -129,6 +122,16 @@ def _desk(ready: Prepared, materials: Materials) -> Desk | None:
     if materials.book is None or materials.batches is not None:
         return None
     return desk_of(ready, materials.book, materials.store, materials.clock)
+
+
+def _route(parts: Parts, materials: Materials, source: Source) -> Callable[[Asks, RunHandle], Route]:
+    return functools.partial(
+        route_of,
+        parts,
+        root=materials.settings.root,
+        columns=source.schema.names,
+        samples=materials.samples,
+    )
 
 
 def _source(ready: Prepared) -> Source:
