@@ -64,7 +64,6 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         )
     spec, prompt, model, limit = ready.spec, parts.prompt, parts.model, ready.options.limit
     partition = TRIAL if ready.options.trial else ready.partition
-    again = materials.batches is not None
     desk = _desk(ready, materials)
     recipe = recipe_of(ready)
     columns = source.schema if materials.source_schema is None else materials.source_schema
@@ -102,7 +101,7 @@ def make_plan(ready: Prepared, materials: Materials) -> Plan:
         pace=pace_of(parts),
         versions=versions(ready, recipe),
         version_rows=version_rows(prompt, model, recipe),
-        notes=(*(str(p) for p in ready.warnings), *asked_at_once(ready, again=again)),
+        notes=(*(str(p) for p in ready.warnings), *asked_at_once(ready, again=materials.batches is not None)),
         desk=desk,
         engine=engine_of(ready, columns),
         increment=ready.start.increment or materials.increment,
