@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -12,6 +13,8 @@ from loom_dagster.cluster.worker import Kits, Worker
 from loom_dagster.errors import LoomError
 
 __all__ = ["TillActor", "Tills", "WorkerActor"]
+
+_COLLECT_EVERY = 50_000  # objects, as the command `loom` has it: more often is a fifth of what a record costs
 
 
 class Tills(Protocol):
@@ -36,6 +39,7 @@ class TillActor:
             if self._till is None:
                 self._till = await self._stack.enter_async_context(tills.open())
                 self._opened.set()
+                _collect_rarely()
         return os.getpid()
 
     async def exchange(self, worker: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -77,3 +81,11 @@ class WorkerActor(Worker):
             return answer
 
         await self.prepare(kits, bundle, environ, exchange)
+        _collect_rarely()
+
+
+def _collect_rarely() -> None:
+    """What is there now stays as long as the process: nobody need look for circles in it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_EVERY)

@@ -16,6 +16,9 @@ from loom_dagster.errors import Misconfigured
 
 __all__ = ["connected", "look", "place_of", "silent"]
 
+# how two who speak gRPC begin: RFC 9113, 3.4; a frame's type stands after its length, which has three bytes
+_SETTINGS = b"\x04"
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + _SETTINGS + b"\0\0\0\0\0"
 _PATIENCE = 5.0  # seconds for a cluster's address to answer
 _JOIN = 45.0  # seconds for it to let us in
 _JOINED = threading.Lock()
@@ -100,10 +103,14 @@ def _leave(ray: Any) -> None:
 
 
 def silent(host: str, port: int) -> str | None:
-    """Why nobody answers there; None when somebody does. Blocks for five seconds at most."""
+    """Why no cluster answers there; None when one does, or something as alike. Blocks for ten seconds at most."""
     try:
-        with socket.create_connection((host, port), timeout=_PATIENCE):
-            return None
+        with socket.create_connection((host, port), timeout=_PATIENCE) as connection:
+            if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+                return None  # it would wait for a greeting of another kind
+            connection.sendall(_GREETING)
+            reply = connection.recv(4)
+            return None if reply[3:] == _SETTINGS else "what listens there is no Ray cluster"
     except OSError as error:
         return "no answer in 5 seconds" if isinstance(error, TimeoutError) else error.strerror or str(error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import re
 import threading
@@ -208,15 +209,21 @@ async def _aside(work: Callable[[], T]) -> T:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
+    def tell(settle: Callable[[], None]) -> None:
+        def settle_once() -> None:
+            if not done.done():
+                settle()
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle_once)
+
     def run() -> None:
         try:
             found = work()
         except Exception as error:  # noqa: BLE001 - raised again where it is waited for
-            told, said = done.set_exception, error
+            tell(functools.partial(done.set_exception, error))
         else:
-            told, said = done.set_result, found
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(lambda: done.done() or told(said))
+            tell(functools.partial(done.set_result, found))
 
     threading.Thread(target=run, name="loom-ask-ray", daemon=True).start()
     return await done

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
+import socket
+import threading
 
 import pyarrow.parquet as pq
 import pytest
 
 from tests.cluster.job import Job, serve, texts_of
+from tests.journeys.project import Project
 from tests.servers.databases import _free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.service]
@@ -144,3 +148,24 @@ def test_a_judge_that_cannot_be_imported_is_told_before_anything_is_asked(cluste
     job = Job(tmp_path / "p", server, texts_of(40), cluster, judged=True)
     job.project.write("judging.py", "import a_library_that_nobody_has\n")
     refused(job, "a_library_that_nobody_has")
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_what_listens_at_the_address_and_is_no_cluster_is_told(tmp_path, said):
+    job = Project(tmp_path / "p")
+    job.reviews({"a": "good"})
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        job.pipeline(execution={"engine": "ray", "address": address})
+        threading.Thread(target=_answer, args=(listener, said), daemon=True).start()
+        run = job.loom("run", "classify", "--direct")
+    assert run.code == 2
+    assert f"no Ray cluster answers at `{address}`: what listens there is no Ray cluster" in run.err
+
+
+def _answer(listener, said):
+    with contextlib.suppress(OSError):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(100)
+            connection.sendall(said)

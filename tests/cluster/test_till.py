@@ -19,6 +19,11 @@ ASKED = Account("transform", "m", "p@v1")
 PICO = 1e-12
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.service)])
+def server_url(request):
+    return request.getfixturevalue("on_postgres") if request.param == "postgres" else None
+
+
 async def soon(work):
     return await asyncio.wait_for(work, 20)
 
