@@ -22,33 +22,43 @@ from loom_dagster.pipeline import Engine
 from loom_dagster.settings import RunOptions, Settings
 
 if TYPE_CHECKING:
+    from loom_dagster.cluster.settle import OnRay
     from loom_dagster.cluster.worker import Identity, Kit
 
-__all__ = ["engine_of"]
+__all__ = ["engine_of", "on_ray"]
 
 
 def engine_of(ready: Prepared, source: pa.Schema) -> Engine | None:
     """The engine of a pipeline whose records have these columns; None: this process. Raises Misconfigured."""
-    if not ready.execution.by_ray:
+    execution = ready.execution
+    if not execution.by_ray:
         return None
-    from loom_dagster.cluster.bundle import bundle
     from loom_dagster.cluster.connect import look
+
+    where = ready.file.where("execution", "address") if ready.spec.execution else "[tool.loom.execution]"
+    files = _kept_in_files(ready.settings)
+    if files and execution.outside:
+        raise Misconfigured(
+            f"{' and '.join(files)} of this project {'are files' if len(files) > 1 else 'is a file'}, which a cluster "
+            f"at `{execution.address}` cannot reach",
+            where=where,
+            fix="keep them in Postgres ([tool.loom] ledger and answers), or run on a node of the cluster: "
+            "`address: auto`",
+            kind="cluster",
+        )
+    look(execution.address, where)
+    return on_ray(ready, source)
+
+
+def on_ray(ready: Prepared, source: pa.Schema) -> OnRay:
+    """Everything that workers and till are made of."""
+    from loom_dagster.cluster.bundle import bundle
     from loom_dagster.cluster.settle import OnRay
     from loom_dagster.cluster.worker import versions_here
     from loom_dagster.gateway.variables import variables_of
     from loom_dagster.ledger.process import this_process
 
-    settings, execution = ready.settings, ready.execution
-    files = _kept_in_files(settings)
-    if files and execution.outside:
-        raise Misconfigured(
-            f"{' and '.join(files)} of this project {'are files' if len(files) > 1 else 'is a file'}, which a cluster "
-            f"at `{execution.address}` cannot reach",
-            fix="keep them in Postgres ([tool.loom] ledger and answers), or run on a node of the cluster: "
-            "`address: auto`",
-            kind="cluster",
-        )
-    look(execution.address)
+    settings = ready.settings
     bare = replace(
         settings,
         connections={},
@@ -63,7 +73,7 @@ def engine_of(ready: Prepared, source: pa.Schema) -> Engine | None:
     for _, model in models_of(ready):
         environ |= variables_of(model, ready.prices, os.environ)
     return OnRay(
-        execution=execution,
+        execution=ready.execution,
         kits=lambda handle: NodeKits(
             identity=versions_here(ready.fingerprint()),
             pipeline=ready.spec.name,
@@ -80,7 +90,7 @@ def engine_of(ready: Prepared, source: pa.Schema) -> Engine | None:
         ),
         bundle=lambda: bundle(settings.root, [settings.pipelines, settings.prompts, settings.context]),
         environ=environ,
-        pinned=bool(files),
+        pinned=bool(_kept_in_files(settings)),
     )
 
 

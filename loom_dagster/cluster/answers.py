@@ -24,7 +24,7 @@ class Answers:
         self._finding: dict[bytes, tuple[float | None, asyncio.Future[Answer | None]]] = {}
         self._finds: dict[bytes, float | None] = {}  # not told yet
         self._claimed: set[bytes] = set()
-        self._asked: list[bytes] = []
+        self._asked: dict[bytes, None] = {}  # claims, or hopes of one, that are given up
         self._puts: list[tuple[tuple[Any, ...], asyncio.Future[None]]] = []
         self._put: list[asyncio.Future[None]] = []  # told, and not acknowledged
         self._again = False
@@ -39,19 +39,22 @@ class Answers:
         try:
             return await found
         except asyncio.CancelledError:
-            if found.done() and not found.cancelled() and found.exception() is None and not found.result():
-                self.asked(key)  # it was ours just before we were cancelled
-            raise
-        finally:
             if self._finding.get(key, (None, None))[1] is found:
                 del self._finding[key]
-                self._finds.pop(key, None)
+                if key in self._finds:
+                    del self._finds[key]
+                else:
+                    self._asked[key] = None
+                    self._wake()
+            else:
+                self.asked(key)  # it may have become ours just before we were cancelled
+            raise
 
     def asked(self, key: bytes) -> None:
         """Its answer is stored, or will not come: the claim is given up."""
         if key in self._claimed:
             self._claimed.discard(key)
-            self._asked.append(key)
+            self._asked[key] = None
             self._wake()
 
     async def put(self, answer: Answer, origin: Origin) -> None:
@@ -74,7 +77,7 @@ class Answers:
             "puts": tuple(row for row, _ in self._puts),
         }
         self._put = [done for _, done in self._puts]
-        self._puts, self._finds, self._asked, self._again = [], {}, [], False
+        self._puts, self._finds, self._asked, self._again = [], {}, {}, False
         return fields
 
     def hear(self, reply: Reply) -> bool:
@@ -90,6 +93,7 @@ class Answers:
             self._claimed.add(key)
             if key in self._finding:
                 self._finds.pop(key, None)
+                self._asked.pop(key, None)
                 end(self._finding.pop(key)[1], None)
             else:
                 self.asked(key)  # who wanted it was cancelled

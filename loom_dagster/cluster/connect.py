@@ -16,14 +16,18 @@ from loom_dagster.errors import Misconfigured
 
 __all__ = ["connected", "look", "place_of", "silent"]
 
+# how two who speak gRPC begin: RFC 9113, 3.4; a frame's type stands after its length, which has three bytes
+_SETTINGS = b"\x04"
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + _SETTINGS + b"\0\0\0\0\0"
 _PATIENCE = 5.0  # seconds for a cluster's address to answer
 _JOIN = 45.0  # seconds for it to let us in
 _JOINED = threading.Lock()
 _members = 0  # runs of this process that use the connection, which is one per process
 
 
-def look(address: str) -> None:
-    """Whether there is anybody at ``address``, before a run begins. Raises Misconfigured (kind ``cluster``)."""
+def look(address: str, where: str | None = None) -> None:
+    """Whether there is anybody at ``address``, which stands ``where``, before a run begins. Raises Misconfigured (kind
+    ``cluster``)."""
     if importlib.util.find_spec("ray") is None:
         raise Misconfigured(
             "`engine: ray` needs Ray, which is not installed",
@@ -32,7 +36,7 @@ def look(address: str) -> None:
         )
     place = place_of(address)
     if place is not None and (why := silent(*place)) is not None:
-        raise _away(address, why)
+        raise _away(address, why, where)
 
 
 def place_of(address: str) -> tuple[str, int] | None:
@@ -99,17 +103,22 @@ def _leave(ray: Any) -> None:
 
 
 def silent(host: str, port: int) -> str | None:
-    """Why nobody answers there; None when somebody does. Blocks for five seconds at most."""
+    """Why no cluster answers there; None when one does, or something as alike. Blocks for ten seconds at most."""
     try:
-        with socket.create_connection((host, port), timeout=_PATIENCE):
-            return None
+        with socket.create_connection((host, port), timeout=_PATIENCE) as connection:
+            if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+                return None  # it would wait for a greeting of another kind
+            connection.sendall(_GREETING)
+            reply = connection.recv(4)
+            return None if reply[3:] == _SETTINGS else "what listens there is no Ray cluster"
     except OSError as error:
         return "no answer in 5 seconds" if isinstance(error, TimeoutError) else error.strerror or str(error)
 
 
-def _away(address: str, why: str) -> Misconfigured:
+def _away(address: str, why: str, where: str | None = None) -> Misconfigured:
     return Misconfigured(
         f"no Ray cluster answers at `{address}`",
+        where=where,
         why=why,
         fix="start one (`ray start --head`), or write `engine: local`",
         kind="cluster",

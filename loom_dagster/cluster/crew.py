@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import re
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from loom_dagster.cluster.actors import TillActor, Tills, WorkerActor
 from loom_dagster.cluster.blocks import Block, Made
@@ -20,6 +22,8 @@ from loom_dagster.cluster.worker import Kits
 from loom_dagster.errors import LoomError, Misconfigured, Outage
 
 __all__ = ["RayCrew"]
+
+T = TypeVar("T")
 
 _SHORT = 10.0  # seconds between two looks at whether there is a place for every worker
 _PLACE, _START = 60.0, 300.0  # seconds for the first to find a place, and to start there
@@ -145,7 +149,7 @@ class RayCrew:
         while self._placed < self.wanted and waited < _START:
             await asyncio.sleep(_SHORT)
             waited += _SHORT
-            free = await asyncio.to_thread(self._free)
+            free = await _aside(self._free)
             missing = self.wanted - self._placed
             if missing and free < 1 and not told:
                 told = True
@@ -182,7 +186,7 @@ class RayCrew:
         away = 0.0
         while True:
             await asyncio.sleep(_LOOK)
-            why = await asyncio.to_thread(silent, host, port)
+            why = await _aside(lambda: silent(host, port))
             away = away + _LOOK if why else 0.0
             if why and away >= _SILENT:
                 raise _gone(f"the Ray cluster at `{self._address}` is gone", why)
@@ -198,6 +202,31 @@ def _gone(what: str, why: str | None) -> Outage:
         fix="start the run again when it is back; answers already paid for are kept",
         kind="cluster",
     )
+
+
+async def _aside(work: Callable[[], T]) -> T:
+    """In a thread that nobody waits for at the end: what asks a cluster that is gone may take a minute."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(settle: Callable[[], None]) -> None:
+        def settle_once() -> None:
+            if not done.done():
+                settle()
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle_once)
+
+    def run() -> None:
+        try:
+            found = work()
+        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+            tell(functools.partial(done.set_exception, error))
+        else:
+            tell(functools.partial(done.set_result, found))
+
+    threading.Thread(target=run, name="loom-ask-ray", daemon=True).start()
+    return await done
 
 
 def _kill(ray: Any, actor: Any) -> None:

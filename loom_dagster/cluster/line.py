@@ -119,6 +119,7 @@ class Line:
                 if self._loop.time() - began + pause > self._patience:
                     raise Misconfigured(
                         "the till of the run cannot be reached",
+                        where=f"worker {self._worker}",
                         why=f"{type(error).__name__}: {error}",
                         fix="see why its process or its node died; nothing that was answered is lost",
                         kind="ledger",

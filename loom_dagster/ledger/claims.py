@@ -34,8 +34,9 @@ class Claims:
         return tuple(self._waiting.pop(key, ()))
 
     def end(self, key: bytes, worker: str) -> str | None:
-        """``worker`` gives its claim up; who has it now."""
+        """``worker`` gives its claim up, or does not wait for one any more; who has it now."""
         if self._holder.get(key) != worker:
+            self._forget(key, worker)
             return None
         del self._holder[key]
         waiting = self._waiting.get(key)
@@ -48,10 +49,14 @@ class Claims:
 
     def leave(self, worker: str) -> list[tuple[bytes, str]]:
         """``worker`` is gone: which keys others have now."""
-        for key, waiting in list(self._waiting.items()):
-            if worker in waiting:
-                waiting.remove(worker)
-                if not waiting:
-                    del self._waiting[key]
+        for key in list(self._waiting):
+            self._forget(key, worker)
         held = [key for key, holder in self._holder.items() if holder == worker]
         return [(key, heir) for key in held if (heir := self.end(key, worker)) is not None]
+
+    def _forget(self, key: bytes, worker: str) -> None:
+        waiting = self._waiting.get(key, ())
+        if worker in waiting:
+            self._waiting[key].remove(worker)
+            if not waiting:
+                del self._waiting[key]

@@ -33,7 +33,8 @@ class Want(NamedTuple):
 class Message(NamedTuple):
     """From a worker. All of it may be empty. ``till``: of the last reply.
 
-    ``finds``: keys to look up, each with its ``not_before``. ``asked``: claims that are given up. ``claimed``: all
+    ``finds``: keys to look up, each with its ``not_before``. ``asked``: claims that are given up, or not waited for
+    any more. ``claimed``: all
     claims it has, told to a till that has begun anew. ``puts``: answers to be stored. ``ended``: tickets of calls that
     have ended, or that nobody waits for any more. ``counted``: what that came to, see ``entries.counted``.
     ``wants``: see ``Want``. ``demands``: of a limit its name, most, held and wanted.

@@ -9,23 +9,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from loom_dagster.clock import Clock
 from loom_dagster.errors import LoomError, Misconfigured
-from loom_dagster.ledger.claims import Claims
+from loom_dagster.ledger.desks import Desk, Out, Visit
 from loom_dagster.ledger.division import Division
 from loom_dagster.ledger.entries import Entry
-from loom_dagster.ledger.exchange import Fault, Message, Reply, fault_of
+from loom_dagster.ledger.exchange import Message, Reply, fault_of
 from loom_dagster.ledger.ledger import Ledger
+from loom_dagster.ledger.lookups import Lookups, TillAnswers
 from loom_dagster.ledger.process import Process
 from loom_dagster.ledger.purse import Decided, Purse
 from loom_dagster.ledger.rows import Budgets, RunHandle
 from loom_dagster.ledger.shares import LimitShares
-from loom_dagster.records import Account, Answer
+from loom_dagster.records import Account
 
 __all__ = ["Till", "TillAnswers"]
 
@@ -33,50 +33,6 @@ _T = TypeVar("_T")
 
 _PAUSE = 0.01  # seconds between two messages of a worker, and for each worker as much again:
 _EACH = 0.002  # a message costs a millisecond of CPU, whatever is in it, so all together never send more than 500 a second
-_HEARD_WITHIN = 3.0  # seconds, within which workers tell a till that begins anew what they have claimed
-_STORED_AT = 10  # of an answer's columns
-
-
-class TillAnswers(Protocol):
-    """The answer store, as the till uses it."""
-
-    def get(self, key: bytes, *, not_before: float | None = None) -> Answer | None:
-        """The stored answer. Blocks."""
-
-    async def put_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Return once all are on disk. All columns of each; stored now, whenever they say."""
-
-    async def get_many(self, keys: Iterable[bytes]) -> Mapping[bytes, Sequence[Any]]:
-        """Of those that are stored the columns from ``key`` to ``created_at``."""
-
-
-@dataclass(slots=True)
-class _Out:
-    """What a worker is told next."""
-
-    found: list[tuple[Any, ...]] = field(default_factory=list)
-    claimed: list[bytes] = field(default_factory=list)
-    granted: list[int] = field(default_factory=list)
-    refused: list[tuple[int, Fault]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Desk:
-    """A worker, and its exchange."""
-
-    name: str
-    number: int
-    reply: asyncio.Future[Reply]
-    out: _Out = field(default_factory=_Out)
-
-
-@dataclass(slots=True, eq=False)
-class _Visit:
-    """An exchange to be worked on."""
-
-    desk: _Desk
-    message: Message
-    answers: Fault | None = None
 
 
 class Till:
@@ -96,22 +52,18 @@ class Till:
         *,
         clock: Clock,
     ) -> None:
-        self._answers, self._run, self._ledger, self._clock = answers, run, ledger, clock
+        self._answers, self._run, self._ledger = answers, run, ledger
         self._id = uuid.uuid4().hex
         database = ledger.database
         self._purse = Purse(database, run, budgets, owner, self._paid, clock=clock)
         shares = LimitShares(database, clock, owner=owner, token=f"{run.token}/")
-        self._division, self._claims = Division(shares, clock), Claims()
-        self._desks: dict[str, _Desk] = {}
+        self._division, self._lookups = Division(shares, clock), Lookups(answers, self._tell, clock)
+        self._desks: dict[str, Desk] = {}
         self._gone: dict[str, asyncio.Future[None]] = {}
-        self._visits: list[_Visit] = []
+        self._visits: list[Visit] = []
         self._leaving: list[str] = []
         self._rounds: asyncio.Task[None] | None = None
         self._begun = False
-        # workers of a till before this one: what they claim is not known before they have said it to this one
-        self._unheard: set[str] = set()
-        self._heard_by = 0.0
-        self._sought: dict[tuple[bytes, str], float | None] = {}  # to be looked up, by whom; since when
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="till")
 
     async def exchange(self, worker: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -122,10 +74,10 @@ class Till:
             return tuple(await asyncio.shield(desk.reply))
         reply = asyncio.get_running_loop().create_future()
         if desk is None:
-            desk = self._desks[worker] = _Desk(worker, told.number, reply)
+            desk = self._desks[worker] = Desk(worker, told.number, reply)
         else:
             desk.number, desk.reply = told.number, reply
-        self._visits.append(_Visit(desk, told))
+        self._visits.append(Visit(desk, told))
         self._go_on()
         return tuple(await asyncio.shield(reply))
 
@@ -184,14 +136,11 @@ class Till:
 
     async def _begin(self) -> None:
         flying = await self._in_thread(self._purse.begin)
-        for worker, keys in flying.items():
-            for key in keys:
-                self._claims.restore(key, worker)
+        self._lookups.begin(flying)
         await self._in_thread(lambda: self._division.begin(flying))
-        self._unheard, self._heard_by = set(flying), self._clock.monotonic() + _HEARD_WITHIN
         self._begun = True
 
-    def _is_served(self, visit: _Visit) -> bool:
+    def _is_served(self, visit: Visit) -> bool:
         """A worker that was given up is told so; one that nobody knows was given up before this till began."""
         name = visit.desk.name
         if name not in self._gone and (visit.message.number == 1 or self._purse.knows(name)):
@@ -207,15 +156,17 @@ class Till:
         visit.desk.reply.set_result(Reply(self._id, gone=fault))
         return False
 
-    async def _round(self, visits: Sequence[_Visit]) -> None:
-        parts = asyncio.gather(self._keep(visits), self._pay(visits), return_exceptions=True)
+    async def _round(self, visits: Sequence[Visit]) -> None:
+        parts = asyncio.gather(
+            self._lookups.work(visits, self._id), self._pay(visits), return_exceptions=True
+        )
         for failure in await parts:
             if failure is not None:
                 raise failure
         pause = _PAUSE + _EACH * len(self._desks)
         for visit in visits:
             desk, out = visit.desk, visit.desk.out
-            desk.out = _Out()
+            desk.out = Out()
             names = [demand[0] for demand in visit.message.demands]
             desk.reply.set_result(
                 Reply(
@@ -230,54 +181,7 @@ class Till:
                 )
             )
 
-    async def _keep(self, visits: Sequence[_Visit]) -> None:
-        """Answers: what comes is stored, then what is asked for is looked up."""
-        rows = [row for visit in visits for row in visit.message.puts]
-        self._sought |= {
-            (key, visit.desk.name): not_before for visit in visits for key, not_before in visit.message.finds
-        }
-        stored: Mapping[bytes, Sequence[Any]] = {}
-        try:
-            if rows:
-                await self._answers.put_many(rows)
-                for row in rows:
-                    for worker in self._claims.stored(row[0]):
-                        self._tell(worker).found.append(row[: _STORED_AT + 1])
-            if self._sought:
-                stored = await self._answers.get_many({key for key, _ in self._sought})
-        except LoomError as error:
-            self._sought.clear()
-            for visit in visits:
-                visit.answers = fault_of(error)
-        for visit in visits:
-            self._claim(visit)
-        self._look_up(stored)
-
-    def _claim(self, visit: _Visit) -> None:
-        worker = visit.desk.name
-        if visit.message.till == self._id:
-            self._unheard.discard(worker)
-        for key in visit.message.claimed:
-            self._claims.restore(key, worker)
-        for key in visit.message.asked:
-            heir = self._claims.end(key, worker)
-            if heir is not None:
-                self._tell(heir).claimed.append(key)
-
-    def _look_up(self, stored: Mapping[bytes, Sequence[Any]]) -> None:
-        if self._clock.monotonic() > self._heard_by:
-            self._unheard.clear()
-        sought, self._sought = self._sought, {}
-        for (key, worker), not_before in sought.items():
-            row = stored.get(key)
-            if row is not None and (not_before is None or row[_STORED_AT] >= not_before):
-                self._tell(worker).found.append(tuple(row))
-            elif self._unheard:
-                self._sought[key, worker] = not_before
-            elif self._claims.take(key, worker):
-                self._tell(worker).claimed.append(key)
-
-    async def _pay(self, visits: Sequence[_Visit]) -> None:
+    async def _pay(self, visits: Sequence[Visit]) -> None:
         for visit in visits:
             if visit.message.demands:
                 self._division.take(visit.desk.name, visit.message.demands)
@@ -300,17 +204,14 @@ class Till:
             desk = self._desks.pop(worker, None)
             if desk is not None:
                 self._purse.release(worker, desk.out.granted)  # it was never told of them
-            for key, heir in self._claims.leave(worker):
-                self._tell(heir).claimed.append(key)
+            self._lookups.lost(worker)
             self._division.lost(worker)
-            self._unheard.discard(worker)
-            self._sought = {of: since for of, since in self._sought.items() if of[1] != worker}
         self._hand_out(await self._in_thread(lambda: self._purse.write(gone=workers)))
         for worker in workers:
             self._gone[worker].set_result(None)
 
-    def _tell(self, worker: str) -> _Out:
-        return self._desks[worker].out if worker in self._desks else _Out()
+    def _tell(self, worker: str) -> Out:
+        return self._desks[worker].out if worker in self._desks else Out()
 
     def _paid(self, key: bytes, since: float) -> float | None:
         answer = self._answers.get(key, not_before=since)

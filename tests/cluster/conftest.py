@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from loom_dagster.clock import SystemClock
 from loom_dagster.cluster.line import Line
 from loom_dagster.gateway import Origin
-from loom_dagster.ledger import AnswerLog, Budgets, Ledger
+from loom_dagster.ledger import Budgets, Ledger
+from loom_dagster.ledger.answer_file import AnswerFile
+from loom_dagster.ledger.answer_schema import AnswerSchema
 from loom_dagster.ledger.process import this_process
 from loom_dagster.ledger.till import Till
 from loom_dagster.records import Answer, Usage
@@ -34,8 +37,8 @@ class MovedClock(SystemClock):
 class Shop:
     """A run with a till, which may be killed and made anew, and its workers."""
 
-    def __init__(self, ledger, path, clock, **budgets):
-        self.ledger, self.path, self.clock = ledger, path, clock
+    def __init__(self, ledger, place, clock, **budgets):
+        self.ledger, self.place, self.clock = ledger, place, clock
         self.budgets = Budgets(**budgets)
         self.run = ledger.begin_run("reviews", "", "f")
         self.owner, self.lines, self.stores = this_process(), {}, []
@@ -46,7 +49,7 @@ class Shop:
 
     def kill_till(self):
         """A till that begins anew, on the same files; what the old one had in memory is gone."""
-        self.stores.append(AnswerLog(self.path, clock=self.clock))
+        self.stores.append(self.place.open(clock=self.clock))
         self.till = Till(self.ledger, self.stores[-1], self.run, self.budgets, self.owner, clock=self.clock)
 
     async def exchange(self, worker, message):
@@ -100,23 +103,34 @@ def clock():
 
 
 @pytest.fixture(scope="session")
-def ledger_database(postgres):
+def cluster_database(postgres):
     return postgres.database()
 
 
 @pytest.fixture
-def ledger(tmp_path, clock):
-    with Ledger(tmp_path / ".loom" / "ledger.sqlite", clock=clock) as opened:
+def server_url():
+    """A schema of a Postgres database, for ledger and answers; none: files."""
+
+
+@pytest.fixture
+def on_postgres(cluster_database):
+    return f"{cluster_database}?schema=t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def ledger(server_url, tmp_path, clock):
+    with Ledger(server_url or tmp_path / ".loom" / "ledger.sqlite", clock=clock) as opened:
         yield opened
 
 
 @pytest.fixture
-async def open_shop(ledger, tmp_path, clock):
+async def open_shop(ledger, server_url, tmp_path, clock):
     """``open_shop(run=1.0)``: a run with budgets."""
     opened = []
 
     def make(**budgets):
-        opened.append(Shop(ledger, tmp_path / "answers.sqlite", clock, **budgets))
+        place = AnswerSchema(server_url) if server_url else AnswerFile(tmp_path / "answers.sqlite")
+        opened.append(Shop(ledger, place, clock, **budgets))
         return opened[-1]
 
     yield make

@@ -175,7 +175,8 @@ class Job:
         if (counts["passed"], counts["quarantined"]) != (len(passed), len(kept)):
             broken.append(f"counts and tables differ: {counts}, {len(passed)} and {len(kept)}")
         loaded = [row["id"] for row in self.project.table()]
-        if loaded != [i for i in self.texts if i in set(passed)]:
+        good = set(passed)
+        if loaded != [i for i in self.texts if i in good]:
             broken.append(
                 f"loaded {len(loaded)} ({len(set(loaded))} ids), not what passed in the source's order"
             )

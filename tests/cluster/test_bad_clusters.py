@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
+import os
+import socket
+import threading
+
+import pyarrow.parquet as pq
 import pytest
 
 from tests.cluster.job import Job, serve, texts_of
+from tests.journeys.project import Project
 from tests.servers.databases import _free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.service]
@@ -35,7 +43,7 @@ def refused(job, *words):
 def test_an_address_that_does_not_answer_is_named(job):
     address = f"127.0.0.1:{_free_port()}"
     job.to(address)
-    refused(job, f"no Ray cluster answers at `{address}`", "ray start --head")
+    refused(job, f"pipelines/classify.yaml:22: no Ray cluster answers at `{address}`", "ray start --head")
 
 
 def test_an_address_outside_that_does_not_answer_is_named(job, postgres):
@@ -92,7 +100,72 @@ def test_the_key_is_nowhere_in_what_ray_keeps(job, cluster):
             assert b"sk-of-the-test" not in path.read_bytes(), path
 
 
+@pytest.fixture
+def joined(cluster, tmp_path):
+    """A node more, which finds this in its path before all else."""
+    nodes = []
+
+    def join(name, text):
+        path = tmp_path / "odd" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        rest = os.environ.get("PYTHONPATH", "")
+        nodes.append(cluster.add(2, PYTHONPATH=f"{tmp_path / 'odd'}:{rest}"))
+
+    yield join
+    for node in nodes:
+        node.kill()
+
+
+def test_a_node_with_another_version_is_refused_with_both(cluster, tmp_path, server, joined):
+    joined(
+        "loom_dagster-9.8.7.dist-info/METADATA", "Metadata-Version: 2.1\nName: loom-dagster\nVersion: 9.8.7\n"
+    )
+    job = Job(tmp_path / "p", server, texts_of(40), cluster, workers=6)
+    refused(job, "loom_dagster 9.8.7", f"loom_dagster {importlib.metadata.version('loom-dagster')}")
+
+
+def test_a_node_without_loom_dagster_is_refused_with_what_to_install(cluster, tmp_path, server, joined):
+    joined(
+        "loom_dagster.py",
+        "raise ModuleNotFoundError(\"No module named 'loom_dagster'\", name='loom_dagster')",
+    )
+    job = Job(tmp_path / "p", server, texts_of(40), cluster, workers=6)
+    refused(job, "loom_dagster", "install")
+
+
+def test_workers_use_the_judge_that_the_run_brought_along(cluster, tmp_path, server):
+    job = Job(tmp_path / "p", server, texts_of(40), cluster, judged=True)
+    job.project.write("judging.py", "def judge(output, record):\n    return False, __file__\n")
+    run = job.project.run()
+    assert run.code == 1
+    [reason] = {r["reason"] for r in pq.read_table(run.outcome["quarantine_path"]).to_pylist()}
+    assert "judging.py" in reason
+    assert str(job.project.root) not in reason
+
+
 def test_a_judge_that_cannot_be_imported_is_told_before_anything_is_asked(cluster, tmp_path, server):
     job = Job(tmp_path / "p", server, texts_of(40), cluster, judged=True)
     job.project.write("judging.py", "import a_library_that_nobody_has\n")
     refused(job, "a_library_that_nobody_has")
+
+
+@pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_what_listens_at_the_address_and_is_no_cluster_is_told(tmp_path, said):
+    job = Project(tmp_path / "p")
+    job.reviews({"a": "good"})
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        job.pipeline(execution={"engine": "ray", "address": address})
+        threading.Thread(target=_answer, args=(listener, said), daemon=True).start()
+        run = job.loom("run", "classify", "--direct")
+    assert run.code == 2
+    assert f"no Ray cluster answers at `{address}`: what listens there is no Ray cluster" in run.err
+
+
+def _answer(listener, said):
+    with contextlib.suppress(OSError):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(100)
+            connection.sendall(said)

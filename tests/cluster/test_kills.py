@@ -48,7 +48,9 @@ def test_a_budget_of_half_the_job_is_kept_whoever_dies(cluster, tmp_path, what) 
         )
         outcome = job.ended(killed_at(job, what, 0.2, draw), code=1)
         paid = sold(server.stats())
-    assert 0.6 * budget < paid <= budget
+    assert (
+        0.2 * budget < paid <= budget
+    )  # what was in flight counts at its worst price, twelve times the real one
     counts = outcome["counts"]
     assert counts["deferred"] > 0
     assert counts["extracted"] == counts["passed"] + counts["quarantined"] + counts["deferred"] == 1000

@@ -19,6 +19,11 @@ ASKED = Account("transform", "m", "p@v1")
 PICO = 1e-12
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.service)])
+def server_url(request):
+    return request.getfixturevalue("on_postgres") if request.param == "postgres" else None
+
+
 async def soon(work):
     return await asyncio.wait_for(work, 20)
 
@@ -26,7 +31,7 @@ async def soon(work):
 async def waits(line):
     """``line`` has told the till all it has to tell, and has its reply."""
     said = line._number
-    while line._number < said + 2:  # noqa: ASYNC110 - exchanges follow each other
+    while line._number < said + 2:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.01)
 
 
@@ -43,7 +48,7 @@ async def test_a_permit_is_on_disk_before_it_is_given(open_shop, budgets):
     shop = open_shop(**budgets)
     line = shop.line()
     work = asyncio.create_task(line.spend.reserve(b"a", 0.25, ASKED))
-    while not (found := rows(shop)):  # noqa: ASYNC110 - the till writes in a thread
+    while not (found := rows(shop)):
         assert not work.done()
         await asyncio.sleep(0)
     assert found[0].amount == 250_000_000_000
@@ -321,7 +326,7 @@ async def test_a_permit_that_nobody_was_told_of_costs_nothing(open_shop):
 
 
 async def waits_for(condition):
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.01)
 
 

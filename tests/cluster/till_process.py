@@ -58,11 +58,12 @@ async def serve(socket, ledger, answers, given):
             await writer.drain()
             writer.close()
 
-        Path(socket).unlink(missing_ok=True)
         async with await asyncio.start_unix_server(answer, socket, limit=2**30) as server:
-            print("ready", flush=True)
+            sys.stdout.write("ready\n")
+            sys.stdout.flush()
             await server.serve_forever()
 
 
 if __name__ == "__main__":
+    Path(sys.argv[1]).unlink(missing_ok=True)
     asyncio.run(serve(*sys.argv[1:4], json.loads(sys.argv[4])))

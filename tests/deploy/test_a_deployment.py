@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pyarrow.dataset as ds
 import pytest
+import yaml
 
-from tests.deploy.deployed import ENDED, Deployed, pg_environ, until
+from tests.deploy.deployed import DEPLOY, ENDED, Deployed, pg_environ, until
 from tests.journeys.project import Project
-from tests.servers.databases import Postgres
+from tests.servers.databases import Postgres, Redis
 from tests.servers.llm import LLMServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.service]
@@ -106,3 +107,32 @@ def test_a_backfill_is_a_run_a_partition_and_outlives_the_daemon_and_new_code(
         ]
         assert kept == []
     assert not list((tmp_path / "state").glob("*.sqlite*"))
+
+
+def test_celery_workers_take_the_runs_of_a_backfill(
+    project: Project, environ: dict[str, str], server: LLMServer, tmp_path: Path, redis_server: Redis
+) -> None:
+    environ |= {
+        "DAGSTER_CELERY_BROKER_URL": redis_server.url(0),
+        "DAGSTER_CELERY_BACKEND_URL": redis_server.url(1),
+    }
+    with Deployed(project.root, tmp_path / "home", environ, kind="celery") as deployed:
+        worker = yaml.safe_load((DEPLOY / "docker-compose.celery.yaml").read_text())["services"]["worker"]
+        where = {"PYTHONPATH": f"{DEPLOY / 'celery'}{os.pathsep}{environ['PYTHONPATH']}"}
+        for name in ("worker-1", "worker-2"):
+            deployed.start(name, [*worker["command"], "--hostname", f"{name}@%h"], **where)
+        deployed.backfill(*KEYS, assets=deployed.made_assets())
+        ended = until(
+            lambda: (
+                len(runs := deployed.runs()) == len(KEYS) and all(r["status"] in ENDED for r in runs) and runs
+            ),
+            "the runs do not end",
+        )
+        assert [run["status"] for run in ended] == ["SUCCESS"] * len(KEYS), deployed.log()[-5000:]
+        said = deployed.log()
+    stats = server.stats()
+    assert (stats["paid"], stats["repeated"]) == (len(KEYS) * EACH, 0)
+    assert stats["max_in_flight"] <= CAP
+    assert (
+        "CeleryRunLauncher may start runs on several machines" not in said
+    )  # all that they share is on the server

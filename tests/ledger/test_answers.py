@@ -46,6 +46,18 @@ async def test_everything_of_an_answer_comes_back(store, place, text):
     assert (read.text, read.record_id, read.cost) == (text, f"r{text[:9]}", 0.1 + 0.2)
 
 
+async def test_many_are_taken_and_given_at_once(store, clock):
+    names = [f"text {n} \0" for n in range(200)]
+    await store.put_many([row_of(answer(name), origin(name), 0.0) for name in names])
+    assert store.count() == 200
+    found = await store.get_many([digest(name) for name in (*names[:150], "another")])
+    assert set(found) == {digest(name) for name in names[:150]}
+    assert fields(answer_of(found[digest(names[7])])) == fields(store.get(digest(names[7])))
+    now = clock.now().timestamp()
+    assert store.get(digest(names[0]), not_before=now), "stored when they came, whatever the rows said"
+    assert store.get(digest(names[0]), not_before=now + 1) is None
+
+
 async def test_an_unknown_price_stays_unknown(store):
     await store.put(answer("a", cost=None), origin())
     assert store.get(digest("a")).cost is None

@@ -13,7 +13,8 @@ from sqlalchemy import func, select, update
 
 from loom_dagster.errors import Misconfigured
 from loom_dagster.ledger import Ledger
-from loom_dagster.ledger.shares import divide
+from loom_dagster.ledger.process import Process
+from loom_dagster.ledger.shares import LimitShares, divide
 from loom_dagster.ledger.tables import limit_shares
 
 LIMIT = 16
@@ -85,6 +86,19 @@ def test_who_leaves_leaves_everything_to_the_others(ledger, others):
     )  # a beat that was on its way
     assert second.beat() == 16
     first.shares.leave()
+
+
+def test_who_comes_back_with_its_token_has_what_it_had(ledger, others):
+    """As the till of a run does for its process, when it begins anew."""
+    owner = Process(host="elsewhere", pid=1, start="")
+    first = LimitShares(ledger.database, ledger._clock, owner=owner, token="t")
+    assert first.beat({"m": SimpleNamespace(most=16, held=0, wanted=99)})["m"].slots == 16
+    again = LimitShares(others.database, others._clock, owner=owner, token="t")
+    assert again.held() == {"m": 16}
+    assert Member(others).beat() == 0
+    assert again.beat({"m": SimpleNamespace(most=16, held=16, wanted=99)})["m"].slots == 8
+    again.leave()
+    assert first.held() == {}
 
 
 def test_who_is_silent_is_forgotten_and_may_come_back(ledger, others, clock):
