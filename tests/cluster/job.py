@@ -23,8 +23,8 @@ __all__ = ["JUDGE", "PRICE", "Job", "same_tables", "serve", "sold", "texts_of"]
 PRICE = {"input": 10.0, "output": 40.0}
 """USD per million tokens."""
 JUDGE = '''
+import ctypes
 import os
-import signal
 
 
 def judge(output, record):
@@ -32,7 +32,7 @@ def judge(output, record):
     if "exits" in record["text"]:
         os._exit(3)
     if "segfaults" in record["text"]:
-        os.kill(os.getpid(), signal.SIGSEGV)
+        ctypes.string_at(0)
     return output["sentiment"] in ("positive", "negative")
 '''
 _OF_A_RUN = {"_loom_run_id", "_loom_latency_s", "run_id"}
