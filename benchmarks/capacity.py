@@ -24,13 +24,13 @@ class Measured:
     """CPU milliseconds: of a worker a record with no call and for each of its calls, of the driver a record, of the till for
     an exchange and for each call in it, of a run on one machine."""
 
-    worker_record: float = 0.15
+    worker_record: float = 0.05
     worker_call: float = 0.45
-    driver_record: float = 0.10
-    till_exchange: float = 0.15
+    driver_record: float = 0.06
+    till_exchange: float = 0.30
     till_call: float = 0.05
-    local_record: float = 0.10
-    local_call: float = 0.40
+    local_record: float = 0.05
+    local_call: float = 0.45
 
     def worker(self, calls: float) -> float:
         return self.worker_record + calls * self.worker_call
@@ -42,6 +42,9 @@ class Measured:
         """At its limit, when each exchange brings many calls."""
         return calls * (self.till_call + self.till_exchange / FULL)
 
+
+PAUSE, EACH = 0.01, 0.002
+"""Seconds that a worker leaves between two messages to the till, and for each worker as much again: see ledger/till.py."""
 
 FULL = 16
 """Calls in one exchange when the till is near its limit: workers gather them while it is busy."""

@@ -1,6 +1,6 @@
 """Permits and answers a second that the till of a run gives to its workers, through Ray.
 
-    python -m benchmarks.permits [--workers 4] [--in-flight 512] [--seconds 10] [--budget 1000] [--what permits|answers]
+    python -m benchmarks.permits [--workers 4] [--in-flight 512] [--seconds 10] [--budget 1000] [--what permits|answers] [--postgres]
 
 A cluster of its own, the till in one actor, workers with a real line to it in others. `permits`: each worker has so many
 calls in flight, reserves, and settles at once: a permit is on disk before it is given. `answers`: each call looks its
@@ -14,19 +14,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from loom_dagster.clock import SystemClock
 from loom_dagster.cluster.line import Line
 from loom_dagster.gateway import Origin
-from loom_dagster.ledger import AnswerLog, Budgets, Ledger
+from loom_dagster.ledger import Budgets, Ledger
+from loom_dagster.ledger.answer_file import AnswerFile
+from loom_dagster.ledger.answer_place import AnswerPlace
+from loom_dagster.ledger.answer_schema import AnswerSchema
 from loom_dagster.ledger.process import this_process
 from loom_dagster.ledger.till import Till
 from loom_dagster.records import Account, Answer, Usage, digest
+from tests.servers.databases import Postgres
 
 ACCOUNT = Account("transform", "openai/gpt-4o-mini", "classify@v1-a1b2c3d4")
 WARM_UP = 2.0  # seconds
@@ -35,11 +41,11 @@ WARM_UP = 2.0  # seconds
 class TillActor:
     """The till, as an actor has it."""
 
-    def __init__(self, folder: str, run: Any, owner: Any, budget: float) -> None:
-        budgets = Budgets(run=budget or None)
-        self.ledger, self.rounds = Ledger(Path(folder) / "ledger.sqlite"), 0
-        self.answers = AnswerLog(Path(folder) / "answers.sqlite")
-        self.till = Till(self.ledger, self.answers, run, budgets, owner, clock=SystemClock())
+    def __init__(self, folder: str, url: str, run: Any, owner: Any, budget: float) -> None:
+        self.ledger, self.rounds = Ledger(url or Path(folder) / "ledger.sqlite"), 0
+        place: AnswerPlace = AnswerSchema(url) if url else AnswerFile(Path(folder) / "answers.sqlite")
+        answers: Any = place.open()
+        self.till = Till(self.ledger, answers, run, Budgets(run=budget or None), owner, clock=SystemClock())
 
     async def exchange(self, worker: str, message: tuple[Any, ...]) -> tuple[Any, ...]:
         self.rounds += 1
@@ -80,7 +86,9 @@ class WorkerActor:
             self.calls, self.waited = 0, 0.0
             return time.process_time()
 
-        cpu, *_ = await asyncio.gather(begin_anew(), *(calls(n) for n in range(in_flight)))
+        beginning = asyncio.create_task(begin_anew())
+        await asyncio.gather(*(calls(n) for n in range(in_flight)))
+        cpu = await beginning
         done = self.calls, time.process_time() - cpu, self.waited
         await line.close()
         return done
@@ -111,16 +119,27 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--budget", type=float, default=1000.0, help="USD; 0: none")
     parser.add_argument("--what", choices=("permits", "answers"), default="permits")
+    parser.add_argument(
+        "--postgres", action="store_true", help="ledger and answers on a server, not in files"
+    )
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        with Ledger(Path(folder) / "ledger.sqlite") as ledger:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        url = ""
+        if given.postgres:
+            server = Postgres()
+            server.start()
+            stack.callback(server.close)
+            url = f"{server.database()}?schema=loom"
+        with Ledger(url or Path(folder) / "ledger.sqlite") as ledger:
             run = ledger.begin_run("p", "", "f")
         ray.init(
             address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False
         )
         try:
-            till = ray.remote(TillActor).options(num_cpus=0).remote(folder, run, this_process(), given.budget)
-            workers = [ray.remote(WorkerActor).options(num_cpus=0).remote() for _ in range(given.workers)]
+            actor: Callable[..., Any] = ray.remote(num_cpus=0)
+            till = actor(TillActor).remote(folder, url, run, this_process(), given.budget)
+            workers = [actor(WorkerActor).remote() for _ in range(given.workers)]
             ray.get([worker.ready.remote() for worker in workers])
             load = (given.what, given.in_flight, given.seconds)
             work = [

@@ -54,7 +54,7 @@ class Processes:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
-        self._look()
+        self.look()
         self._before = {process: took.cpu for process, took in self._seen.items()}
         self._thread.start()
         return self
@@ -62,7 +62,7 @@ class Processes:
     def __exit__(self, *raised: object) -> None:
         self._done.set()
         self._thread.join()
-        self._look()
+        self.look()
 
     def by_role(self) -> dict[str, Took]:
         """CPU is the sum of a role's processes, memory that of the largest."""
@@ -76,9 +76,10 @@ class Processes:
 
     def _watch(self) -> None:
         while not self._done.wait(_EVERY):
-            self._look()
+            self.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """At all of them, now."""
         for pid in marked(self._mark):
             try:
                 stat = Path(f"/proc/{pid}/stat").read_text()

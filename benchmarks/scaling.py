@@ -21,13 +21,14 @@ __all__ = ["formula", "main", "scenes"]
 
 
 def formula(scene: Scene) -> tuple[float, str]:
-    """Records a second, and the part that is full. A slot of a limit is held until the answer is on disk."""
+    """Records a second, and the part that is full."""
     quota = Quota(
         in_flight=min(scene.in_flight, scene.cap or scene.in_flight),
         requests_per_minute=scene.requests_per_minute,
     )
-    held = scene.latency + 2 * (scene.commit + scene.network)
-    found = rates(Job(records=1, latency=held), quota, scene.measured, workers=scene.workers, use=1.0)
+    found = rates(
+        Job(records=1, latency=scene.latency), quota, scene.measured, workers=scene.workers, use=1.0
+    )
     full = min(found, key=found.__getitem__)
     return found[full], full
 
@@ -105,10 +106,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 10, 100, 1000])
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--scenes", nargs="+", default=[""], help="parts of their names")
     given = parser.parse_args()
     rows = []
     for workers in given.workers:
         for name, scene in scenes(workers, given.seconds).items():
+            if not any(part in name for part in given.scenes):
+                continue
             rows.append(row(name, scene)[0])
             print(rows[-1], file=sys.stderr)
     print(heading(sys.argv[1:], "benchmarks.scaling"))

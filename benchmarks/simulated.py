@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.capacity import Measured
+from benchmarks.capacity import EACH, PAUSE, Measured
 from benchmarks.virtual_time import VirtualClock, inside, kill, run
 from loom_dagster.cluster.limits import Limits
 from loom_dagster.cluster.line import Line
@@ -263,7 +263,9 @@ class _Worker:
         self._stock = 0
         self._stocked = asyncio.Lock()
         self._keys = (f"{name}/{n}".encode() for n in itertools.count())
-        open_ = math.ceil(1.5 * scene.in_flight / scene.workers) + 1
+        # as many as fill the share while others wait for the three messages of a call
+        waits = 3 * (PAUSE + EACH * scene.workers)
+        open_ = math.ceil(scene.in_flight / scene.workers * (1.5 + waits / scene.latency)) + 1
         self.records = [inside(name, self._settle_records()) for _ in range(open_)]
 
     async def leave(self) -> None:

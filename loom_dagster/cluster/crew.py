@@ -92,6 +92,7 @@ class RayCrew:
             "num_cpus": 0,
             "max_restarts": -1,
             "max_task_retries": -1,
+            "max_concurrency": 100_000,  # exchanges of all workers may wait for `open`, which must not wait for them
         }
         if pinned:
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter, deque
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
 from typing import Any
 
-from loom_dagster.cluster.blocks import Made, read_back
+from loom_dagster.cluster.blocks import Made
 from loom_dagster.cluster.hands import Crew, Gone, Hand
+from loom_dagster.cluster.hearing import Hearing
 from loom_dagster.cluster.made_here import all_deferred, all_killing
 from loom_dagster.cluster.reading import Reading
 from loom_dagster.cluster.suspects import OpenBlock, Part, after_death
-from loom_dagster.errors import LoomError, Misconfigured, OverBudget
+from loom_dagster.cluster.tasks import Tasks, until_given_up
+from loom_dagster.cluster.writing import Writing
+from loom_dagster.errors import LoomError, Misconfigured
 from loom_dagster.pipeline import Streamed, Work
 from loom_dagster.release.rows import Rows
 
@@ -40,16 +41,15 @@ class Drive:
         self._fresh, self._suspects = deque[Part](), deque[Part]()
         self._open: dict[Hand, set[Part]] = {}
         self._settling: dict[Hand, set[asyncio.Task[Any]]] = {}
-        self._known: dict[Hand, Counter[str]] = {}  # what each has settled of open parts
         self._most = _OPEN + -(-2 * work.plan.pace.workers // _BLOCK)
-        self._written = self._poison = self._fruitless = 0
-        self._stopping = self._drained = False
-        self._fatal: BaseException | None = None
+        self._poison = self._fruitless = 0
+        self._stopping = self._drained = self._proven = False
         self._stopped_by: LoomError | None = None
-        self._over_budget: OverBudget | None = None
-        self._changed, self._tasks = asyncio.Event(), set[asyncio.Task[Any]]()
+        self._changed = asyncio.Event()
+        self._tasks = Tasks(self._changed.set)
+        self._hearing = Hearing(work, self._reading)
         self._wanted, self._given_up = asyncio.Event(), asyncio.Event()
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="loom-write")
+        self._writing = Writing(work.writer)
 
     async def run(self) -> Streamed:
         """Until every record is settled, or ``stop`` is asked for. Raises what no record is to blame for."""
@@ -60,39 +60,38 @@ class Drive:
                 loop.call_soon_threadsafe(self._stop)
 
         self._work.stop.when_requested(stop_soon)
-        for each in (self._read(), self._tell(), self._watch()):
-            self._start(each)
+        for each in (self._read(), self._hearing.tell(), self._watch()):
+            self._tasks.start(each)
         for _ in range(self._crew.wanted):
-            self._start(self._hire())
+            self._tasks.start(self._hire())
         try:
             while not self._ended:
                 self._assign()
                 self._changed.clear()
                 await self._changed.wait()
-            if self._fatal is None and not self._stopping:
+            if self._tasks.error is None and not self._stopping:
                 await asyncio.gather(*(self._dismiss(hand) for hand in tuple(self._open)))
         finally:
-            for task in tuple(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._tasks.close()
             await self._reading.close()
-            await asyncio.to_thread(self._writer.shutdown)
-        if self._fatal is not None:
-            raise self._fatal
+            await self._writing.close()
+            self._hearing.close()
+        if self._tasks.error is not None:
+            raise self._tasks.error
         return Streamed(
-            batches=self._written,
+            batches=self._writing.written,
             interrupted=self._work.stop.requested,
             failure=self._reading.failure,
             stopped_by=self._stopped_by,
-            over_budget=self._over_budget,
+            over_budget=self._hearing.over_budget,
         )
 
     @property
     def _ended(self) -> bool:
-        if self._fatal is not None or self._drained:
+        if self._tasks.error is not None or self._drained:
             return True
         reading = self._reading
-        return reading.exhausted and self._written == reading.blocks
+        return reading.exhausted and self._writing.written == reading.blocks
 
     # what comes in, and who gets it
 
@@ -117,7 +116,7 @@ class Drive:
                 self._count_death(gone)
                 continue
             self._open[hand] = set()
-            self._start(self._ask(hand))
+            self._tasks.start(self._ask(hand))
             self._changed.set()
             return
 
@@ -125,25 +124,26 @@ class Drive:
         """Parts to workers with room; a suspect only to one that has nothing else, and that gets nothing else."""
         if self._stopping:
             return
+
+        def load(hand: Hand) -> int:
+            return len(self._open[hand])
+
         for hand, parts in self._open.items():
             if self._suspects and not parts:
                 self._give(hand, self._suspects.popleft())
         able = [h for h, parts in self._open.items() if not any(p.suspect for p in parts)]
         if self._suspects and able:
-            able.remove(min(able, key=self._load))  # it will be free for them
+            able.remove(min(able, key=load))  # it will be free for them
         while self._fresh and able:
-            hand = min(able, key=self._load)
-            if self._load(hand) >= self._most:
+            hand = min(able, key=load)
+            if load(hand) >= self._most:
                 break
             self._give(hand, self._fresh.popleft())
             self._wanted.set()
 
-    def _load(self, hand: Hand) -> int:
-        return len(self._open[hand])
-
     def _give(self, hand: Hand, part: Part) -> None:
         self._open[hand].add(part)
-        settling = self._start(self._settle(hand, part))
+        settling = self._tasks.start(self._settle(hand, part))
         self._settling.setdefault(hand, set()).add(settling)
         settling.add_done_callback(self._settling[hand].discard)
 
@@ -157,8 +157,8 @@ class Drive:
             return  # it is with another one
         self._open[hand].discard(part)
         if made is not None:
-            self._fruitless = 0
-            self._known.pop(hand, None)  # told again soon, without this part
+            self._fruitless, self._proven = 0, True
+            self._hearing.forget(hand)
             self._take(part, made)
         self._changed.set()
 
@@ -167,13 +167,13 @@ class Drive:
     async def _died(self, hand: Hand, gone: Gone) -> None:
         """Once for each worker. Its parts go to others when the till has settled what it had in flight."""
         parts = self._open.pop(hand, None)
-        self._known.pop(hand, None)
+        self._hearing.forget(hand)
         if parts is None:
             return
         hand.kill()
-        await self._until_given_up(self._crew.lost(hand))
+        await until_given_up(self._crew.lost(hand), self._given_up)
         self._count_death(gone)
-        self._start(self._hire())
+        self._tasks.start(self._hire())
         for part in sorted(parts, key=lambda p: (p.of.whole.index, p.first), reverse=True):
             if self._stopped_by is None:
                 self._suspect(part, gone)
@@ -181,21 +181,13 @@ class Drive:
                 self._defer(part, self._stopped_by)
         self._changed.set()
 
-    async def _until_given_up(self, losing: Coroutine[Any, Any, None]) -> None:
-        """A till that is away answers never, and then there is no more to be done than to wait for who watches it."""
-        both = [asyncio.create_task(losing), asyncio.create_task(self._given_up.wait())]
-        try:
-            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if both[0] in done and isinstance(both[0].exception(), Gone):
-                await self._given_up.wait()
-        finally:
-            for task in both:
-                task.cancel()
-
     def _suspect(self, part: Part, gone: Gone) -> None:
         parts = after_death(part)
         self._suspects.extendleft(reversed(parts))
         if parts:
+            return
+        if not self._proven:  # it may be the workers, and not the record: others are tried first
+            self._suspects.append(part)
             return
         self._poison += 1
         self._fruitless = 0
@@ -245,36 +237,15 @@ class Drive:
     def _defer(self, part: Part, error: LoomError) -> None:
         self._take(part, all_deferred(part.block, error, self._work.plan, self._rows))
 
-    # what comes out
-
     def _take(self, part: Part, made: Made) -> None:
         self._work.tally.merge(made.counted)
         if part.of.take(part, made.tables):
-            self._start(self._write(part.of))
+            self._tasks.start(self._write(part.of))
 
     async def _write(self, block: OpenBlock) -> None:
-        def write() -> None:
-            self._work.writer.add_rows(block.whole.index, read_back(block.parts))
-
-        await asyncio.get_running_loop().run_in_executor(self._writer, write)
-        self._written += 1
+        await self._writing.add(block)
         self._reading.written(block)
         self._changed.set()
-
-    # what is told
-
-    async def _tell(self) -> None:
-        work, shown = self._work, Counter[str]()
-        while True:
-            await work.clock.sleep(work.plan.pace.tick)
-            ahead = sum(self._known.values(), Counter())
-            for what in ("passed", "quarantined", "deferred"):  # nobody is shown less than before
-                counted = getattr(work.tally, what)
-                shown[what] = max(shown[what], counted + ahead[what])
-                ahead[what] = shown[what] - counted
-            ahead["extracted"] = self._reading.records - work.tally.extracted
-            work.tally.ahead = ahead
-            work.tick()
 
     async def _ask(self, hand: Hand) -> None:
         """What a worker has to tell, now and then: notes and money do not wait for a block to be done."""
@@ -287,15 +258,11 @@ class Drive:
 
     async def _hear(self, hand: Hand) -> None:
         news = await hand.news()
-        self._work.tally.merge(news.counted)
-        self._known[hand] = Counter(news.settled)
-        for text in news.notes:
-            self._work.note(text)
-        self._over_budget = news.over_budget or self._over_budget
+        self._hearing.hear(hand, news)
         if news.stopped_by is not None and self._stopped_by is None:
             self._stopped_by = news.stopped_by
             for other in self._open:
-                self._start(self._halt(other, news.stopped_by))
+                self._tasks.start(self._halt(other, news.stopped_by))
             self._defer_waiting(news.stopped_by)
 
     async def _halt(self, hand: Hand, error: Misconfigured) -> None:
@@ -307,16 +274,14 @@ class Drive:
         try:
             await self._crew.watch(self._work.note)
         except LoomError as error:
-            if not self._reading.records or (isinstance(error, Misconfigured) and not self._written):
+            if not self._reading.records or (isinstance(error, Misconfigured) and not self._writing.written):
                 raise
             self._give_up(error)
-
-    # how it ends
 
     def _stop(self) -> None:
         """What was not begun is read again by the next start."""
         self._stopping = True
-        self._start(self._drain())
+        self._tasks.start(self._drain())
 
     async def _drain(self) -> None:
         await asyncio.gather(*(self._dismiss(hand, stopped=True) for hand in tuple(self._open)))
@@ -332,15 +297,3 @@ class Drive:
                     await asyncio.gather(*self._settling.get(hand, ()))  # its last results are on their way
                 await self._hear(hand)
                 await hand.leave()
-
-    def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._over)
-        return task
-
-    def _over(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fatal = self._fatal or error
-            self._changed.set()

@@ -54,7 +54,6 @@ class OnRay:
             stack.push_async_callback(crew.close)
             await crew.open()
             streamed = await Drive(work, crew, _rows(work)).run()
-        work.tally.ahead = {}
         work.tally.pay(before, await asyncio.to_thread(books.of_run, work.handle))
         return streamed
 

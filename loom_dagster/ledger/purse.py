@@ -122,8 +122,8 @@ class Purse:
         of workers that are ``gone`` nobody will hear: they are settled by what is stored. Raises Misconfigured only
         when there are some of these, and nothing is changed then."""
         gone = [name for name in gone if name in self._workers]
-        for waits in [waits for waits in self._waiting if waits[0] in gone]:
-            del self._waiting[waits]
+        if gone:
+            self._waiting = {of: want for of, want in self._waiting.items() if of[0] not in gone}
         changed = [name for name, worker in self._workers.items() if worker.changed and name not in gone]
         beat = self._clock.monotonic() - self._beaten > _BEAT
         if not (gone or changed or self._counted or self._waiting or beat):

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks import capacity
 from benchmarks.capacity import Measured
 from benchmarks.scaling import formula
 from benchmarks.simulated import Scene, simulate
 from benchmarks.virtual_time import VirtualClock, run
+from loom_dagster.ledger import till
 
 USUAL = Scene(workers=8, in_flight=64, seconds=10.0, warm=4.0)
 PRICE = 0.0005
@@ -84,6 +86,10 @@ def test_a_till_that_is_away_holds_up_new_calls_no_longer_than_it_is_away() -> N
     seen = simulate(replace(USUAL, down=(5.0, 9.0), seconds=14.0))
     assert 1.0 <= seen.gap <= 4.5
     assert seen.done > 64 * 8
+
+
+def test_the_pauses_that_are_reckoned_with_are_those_of_the_till() -> None:
+    assert (capacity.PAUSE, capacity.EACH) == (till._PAUSE, till._EACH)
 
 
 def test_the_same_seed_gives_the_same_run() -> None:

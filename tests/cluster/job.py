@@ -188,10 +188,10 @@ class Job:
         if false:
             broken.append(f"wrong answers: {false[:5]}")
         stats = self.server.stats()
-        if stats["repeated"] > kills * self.in_flight:
-            broken.append(
-                f"{stats['repeated']} answers paid again at {kills} kills of {self.in_flight} in flight"
-            )
+        # in flight, or on the way from a worker to the store, while the next one is asked already
+        unsettled = 2 * kills * self.in_flight
+        if stats["repeated"] > unsettled:
+            broken.append(f"{stats['repeated']} answers paid again at {kills} kills, of at most {unsettled}")
         return broken
 
 
