@@ -30,16 +30,17 @@ def same(cluster: RayCluster, folder: Path, wanted: argparse.Namespace) -> Itera
     texts = texts_of(wanted.records)
     faults = {"wrong_schema": 0.01, "empty": 0.01, "unicode": 0.01, "refusal": 0.01, "500": 0.01}
     outcomes = []
-    for name, on in (("local", None), ("ray", cluster)):
-        with serve(texts, faults=faults, mode="sticky", seed=3, max_seconds=_HOURS) as server:
+    with serve(texts, faults=faults, mode="sticky", seed=3, max_seconds=_HOURS) as server:
+        for name, on in (("local", None), ("ray", cluster)):
             job = Job(
                 folder / name, server, texts, on, judged=True, in_flight=64, transform={"max_attempts": 2}
             )
             began = time.monotonic()
             outcomes.append(job.run(timeout=_HOURS))
-            counts = outcomes[-1]["counts"]
+            counts, stats = outcomes[-1]["counts"], server.stats()
             print(f"{name}: {counts['passed']:,} passed, {counts['quarantined']:,} quarantined, "
-                  f"{time.monotonic() - began:.0f} s, ${sold(server.stats()):.6f} sold")  # fmt: skip
+                  f"{time.monotonic() - began:.0f} s, {stats['requests']:,} requests, ${sold(stats):.6f} sold")  # fmt: skip
+            server.change(reset=True)
     yield from same_tables(*outcomes)
     if outcomes[0]["data_version"] != outcomes[1]["data_version"]:
         yield "the data versions differ"

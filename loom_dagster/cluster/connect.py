@@ -36,7 +36,8 @@ def look(address: str, where: str | None = None) -> None:
         )
     place = place_of(address)
     if place is not None and (why := silent(*place)) is not None:
-        raise _away(address, why, where)
+        found = f" (RAY_ADDRESS, {':'.join(map(str, place))})" if address == "auto" else ""
+        raise _away(address, f"{why}{found}", where)
 
 
 def place_of(address: str) -> tuple[str, int] | None:

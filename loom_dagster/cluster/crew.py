@@ -237,12 +237,20 @@ def _kill(ray: Any, actor: Any) -> None:
 
 
 async def _reply(ray: Any, reference: Any) -> Any:
-    """What an actor's method gave or raised. Raises Gone when its process has died."""
+    """What an actor's method gave or raised. Raises Gone when its process has died, and Misconfigured when its node has
+    no loom_dagster that could begin."""
     try:
         return await asyncio.wrap_future(reference.future())
     except ray.exceptions.RayTaskError as error:
         raise (error.cause if isinstance(error.cause, LoomError) else error) from None
     except ray.exceptions.RayError as error:
+        if missing := re.search(r"(ModuleNotFoundError|ImportError): (.*)", str(error)):
+            raise Misconfigured(
+                "a node of the cluster has not what a worker needs",
+                why=missing[2].strip(),
+                fix="install the same version of 'loom-dagster[ray]', and what it needs, on every node",
+                kind="cluster",
+            ) from None
         raise Gone(_cause(error)) from None
 
 

@@ -34,10 +34,14 @@ class Hearing:
 
     async def tell(self) -> None:
         """Show how far the run is, again and again."""
-        work = self._work
+        work, shown = self._work, Counter[str]()
         while True:
             await work.clock.sleep(work.plan.pace.tick)
             ahead = sum(self._settled.values(), Counter[str]())
+            for what in ("passed", "quarantined", "deferred"):  # nobody is shown less than before
+                counted = getattr(work.tally, what)
+                shown[what] = max(shown[what], counted + ahead[what])
+                ahead[what] = shown[what] - counted
             ahead["extracted"] = self._reading.records - work.tally.extracted
             work.tally.ahead = ahead
             work.tick()

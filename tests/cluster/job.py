@@ -23,8 +23,8 @@ __all__ = ["JUDGE", "PRICE", "Job", "same_tables", "serve", "sold", "texts_of"]
 PRICE = {"input": 10.0, "output": 40.0}
 """USD per million tokens."""
 JUDGE = '''
+import ctypes
 import os
-import signal
 
 
 def judge(output, record):
@@ -32,7 +32,7 @@ def judge(output, record):
     if "exits" in record["text"]:
         os._exit(3)
     if "segfaults" in record["text"]:
-        os.kill(os.getpid(), signal.SIGSEGV)
+        ctypes.string_at(0)
     return output["sentiment"] in ("positive", "negative")
 '''
 _OF_A_RUN = {"_loom_run_id", "_loom_latency_s", "run_id"}
@@ -188,10 +188,10 @@ class Job:
         if false:
             broken.append(f"wrong answers: {false[:5]}")
         stats = self.server.stats()
-        if stats["repeated"] > kills * self.in_flight:
-            broken.append(
-                f"{stats['repeated']} answers paid again at {kills} kills of {self.in_flight} in flight"
-            )
+        # in flight, or on the way from a worker to the store, while the next one is asked already
+        unsettled = 2 * kills * self.in_flight
+        if stats["repeated"] > unsettled:
+            broken.append(f"{stats['repeated']} answers paid again at {kills} kills, of at most {unsettled}")
         return broken
 
 
