@@ -100,8 +100,8 @@ class Limiter:
         return self._level.ticket()
 
     def answered(self) -> None:
-        """Give the slot back: the provider has done its part. The answer, until it is ``saved``, counts towards what
-        is configured all the same, so that no kill can cost more answers than that."""
+        """Give the slot back: the provider has done its part. The answer, until it is ``saved``, counts towards our part
+        of what is configured all the same, so that no kill can cost more answers than that."""
         self._unsaved += 1
         self.release()
 
@@ -156,7 +156,7 @@ class Limiter:
             raise
 
     def _has_room(self) -> bool:
-        return self._used < self._level.now and self._used + self._unsaved < self.most
+        return self._used < self._level.now and self._used + self._unsaved < self._level.most
 
     def _wake(self) -> None:
         while self._waiting and self._has_room():

@@ -189,7 +189,7 @@ class Job:
             broken.append(f"wrong answers: {false[:5]}")
         stats = self.server.stats()
         # in flight, or on the way from a worker to the store, while the next one is asked already
-        unsettled = 2 * kills * self.in_flight
+        unsettled = kills * self.in_flight
         if stats["repeated"] > unsettled:
             broken.append(f"{stats['repeated']} answers paid again at {kills} kills, of at most {unsettled}")
         return broken
