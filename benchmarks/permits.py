@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import sys
 import tempfile
 import time
@@ -109,6 +110,9 @@ class WorkerActor:
 
 
 def main(arguments: list[str]) -> None:
+    os.environ.setdefault(
+        "RAY_AUTH_MODE", "disabled"
+    )  # else Ray leaves a token in ~/.ray that other clusters ask for
     import ray
 
     parser = argparse.ArgumentParser(
