@@ -14,7 +14,8 @@ from dataclasses import replace
 
 from benchmarks.capacity import Job, Measured, Quota, rates
 from benchmarks.setting import Row
-from benchmarks.simulated import Scene, Seen, simulate
+from benchmarks.simulated import simulate
+from benchmarks.stand_ins import Scene, Seen
 from benchmarks.tables import Table, heading
 
 __all__ = ["formula", "main", "scenes"]

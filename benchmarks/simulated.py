@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import random
 import tempfile
-from collections.abc import Collection, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.capacity import EACH, PAUSE, Measured
+from benchmarks.capacity import EACH, PAUSE
+from benchmarks.stand_ins import Cpu, Provider, Scene, Seen, Store
 from benchmarks.virtual_time import VirtualClock, inside, kill, run
 from loom_dagster.cluster.limits import Limits
 from loom_dagster.cluster.line import Line
@@ -26,8 +24,6 @@ from loom_dagster.errors import OverBudget
 from loom_dagster.gateway import Origin
 from loom_dagster.gateway.charge import Charge
 from loom_dagster.gateway.endpoint import Endpoint
-from loom_dagster.gateway.failures import Throttled
-from loom_dagster.gateway.lane import Reply
 from loom_dagster.gateway.limiter import Limiter
 from loom_dagster.gateway.sharing import Sharing
 from loom_dagster.ledger.exchange import Message
@@ -38,63 +34,10 @@ from loom_dagster.ledger.spend import UNIT
 from loom_dagster.ledger.till import Till
 from loom_dagster.records import Answer, Usage
 
-__all__ = ["Scene", "Seen", "simulate"]
+__all__ = ["simulate"]
 
 _USAGE = Usage(input_tokens=1, output_tokens=1)
 _ORIGIN = Origin(pipeline="simulated", record_id="", purpose="transform")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scene:
-    """Seconds. ``cap``: what the provider takes at a time, ``in_flight``: what we are allowed; ``records`` None: more than can be done
-    in ``seconds``. A call costs ``price`` USD and at most ``worst``. ``down``: the till is away (from, until); ``dies``: when a worker
-    does, and after how long that is noticed and another one has started."""
-
-    workers: int
-    measured: Measured = field(default_factory=Measured)
-    in_flight: int = 1000
-    cap: int | None = None
-    requests_per_minute: int | None = None
-    latency: float = 1.0
-    spread: float = 0.3
-    seconds: float = 30.0
-    warm: float = 5.0
-    records: int | None = None
-    budget: float | None = None
-    price: float = 0.0005
-    worst: float = 0.002
-    down: tuple[float, float] | None = None
-    dies: tuple[float, float, float] | None = None
-    commit: float = 0.004
-    network: float = 0.0005
-    block: int = 256
-    seed: int = 0
-
-
-@dataclass(slots=True)
-class Seen:
-    """``rate``: records a second between warm-up and the end. ``gap``: the longest time without a call being sent, after the first.
-    ``most``: calls that the provider had at once; ``paid`` USD, and ``booked``, with what nobody knows at its worst case; ``stall``: from the first refusal of money to the end of the run."""
-
-    rate: float = 0.0
-    done: int = 0
-    deferred: int = 0
-    most: int = 0
-    refused: int = 0
-    paid: float = 0.0
-    booked: float = 0.0
-    gap: float = 0.0
-    stall: float = 0.0
-    till: float = 0.0
-    worker: float = 0.0
-    driver: float = 0.0
-    exchanges: int = 0
-    calls: int = 0
-    seconds: float = 0.0
-
-    @property
-    def calls_an_exchange(self) -> float:
-        return self.calls / max(self.exchanges, 1)
 
 
 def simulate(scene: Scene) -> Seen:
@@ -109,74 +52,12 @@ def simulate(scene: Scene) -> Seen:
         return run(play(Path(folder)), threads=scene.commit)
 
 
-class _Cpu:
-    """One core: first come, first served."""
-
-    def __init__(self, clock: VirtualClock) -> None:
-        self._clock, self._free_at, self.busy = clock, 0.0, 0.0
-
-    async def take(self, seconds: float) -> None:
-        now = self._clock.monotonic()
-        self._free_at = max(self._free_at, now) + seconds
-        self.busy += seconds
-        await asyncio.sleep(self._free_at - now)
-
-
-class _Provider:
-    def __init__(self, scene: Scene, clock: VirtualClock, seen: Seen) -> None:
-        self._cap = scene.cap if scene.cap is not None else math.inf
-        self._clock, self._seen, self._scene = clock, seen, scene
-        self._draw = random.Random(scene.seed)  # noqa: S311 - no secret
-        self._open = 0
-        self._last: float | None = None
-
-    async def send(self) -> Reply:
-        now, seen, scene = self._clock.monotonic(), self._seen, self._scene
-        if self._last is not None:
-            seen.gap = max(seen.gap, now - self._last)
-        self._last = now
-        if self._open >= self._cap:
-            seen.refused += 1
-            raise Throttled("too many requests")
-        self._open += 1
-        seen.most = max(seen.most, self._open)
-        try:
-            # the mean of exp(N(m, s)) is exp(m + s*s/2)
-            await asyncio.sleep(
-                scene.latency * math.exp(self._draw.gauss(-(scene.spread**2) / 2, scene.spread))
-            )
-        finally:
-            self._open -= 1
-        seen.paid += scene.price
-        seen.calls += 1
-        return Reply(text="", usage=_USAGE)
-
-
-class _Store:
-    """What is stored, for the till."""
-
-    def __init__(self, commit: float) -> None:
-        self._commit = commit
-        self._rows: dict[bytes, tuple[Any, ...]] = {}
-
-    def get(self, key: bytes, *, not_before: float | None = None) -> Answer | None:
-        row = self._rows.get(key)
-        return None if row is None else Answer(key=key, model="", text="", cost=row[7])
-
-    async def put_many(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        await asyncio.sleep(self._commit)
-        self._rows.update((row[0], row) for row in rows)
-
-    async def get_many(self, keys: Collection[bytes]) -> dict[bytes, tuple[Any, ...]]:
-        return {key: self._rows[key] for key in keys if key in self._rows}
-
-
 class _Desk:
     """The till's process: its CPU, and a till that is made anew when it was killed."""
 
     def __init__(self, scene: Scene, clock: VirtualClock, seen: Seen, folder: Path) -> None:
         self._scene, self._clock, self._seen = scene, clock, seen
-        self.cpu, self._ledger, self._store = _Cpu(clock), Ledger(folder / "ledger.db"), _Store(scene.commit)
+        self.cpu, self._ledger, self._store = Cpu(clock), Ledger(folder / "ledger.db"), Store(scene.commit)
         self._run = self._ledger.begin_run("simulated", "", fingerprint="")
         self._lives = 0
         self._till, self._there = self._begun(), asyncio.Event()
@@ -251,7 +132,7 @@ class _Worker:
     def __init__(self, name: str, cluster: _Cluster) -> None:
         self.name, self._cluster, scene = name, cluster, cluster.scene
         clock = cluster.clock
-        self._line, self.cpu = _line(name, cluster.desk, scene, clock), _Cpu(clock)
+        self._line, self.cpu = _line(name, cluster.desk, scene, clock), Cpu(clock)
         limiter = Limiter(
             in_flight=scene.in_flight, clock=clock, requests_per_minute=scene.requests_per_minute
         )
@@ -314,8 +195,8 @@ class _Worker:
 class _Cluster:
     def __init__(self, scene: Scene, folder: Path) -> None:
         self.scene, self.seen, self.clock = scene, Seen(), VirtualClock(scene.seed)
-        self.provider = _Provider(scene, self.clock, self.seen)
-        self.desk, self._driver = _Desk(scene, self.clock, self.seen, folder), _Cpu(self.clock)
+        self.provider = Provider(scene, self.clock, self.seen)
+        self.desk, self._driver = _Desk(scene, self.clock, self.seen, folder), Cpu(self.clock)
         self.stopped: float | None = None
         self.workers: list[_Worker] = []
         self._left = math.inf if scene.records is None else scene.records
