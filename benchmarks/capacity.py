@@ -25,12 +25,12 @@ class Measured:
     an exchange and for each call in it, of a run on one machine."""
 
     worker_record: float = 0.05
-    worker_call: float = 0.45
-    driver_record: float = 0.06
-    till_exchange: float = 0.30
-    till_call: float = 0.05
-    local_record: float = 0.05
-    local_call: float = 0.45
+    worker_call: float = 0.40
+    driver_record: float = 0.04
+    till_exchange: float = 1.6
+    till_call: float = 0.03
+    local_record: float = 0.06
+    local_call: float = 0.58
 
     def worker(self, calls: float) -> float:
         return self.worker_record + calls * self.worker_call

@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from loom_dagster.errors import Misconfigured
 from loom_dagster.ledger.postgres import plain_engine, schema_of
-from loom_dagster.ledger.server import Away, Patience, Secrets, read_url, shown
+from loom_dagster.ledger.server import Away, Busy, Patience, Secrets, away, read_url, shown
 from loom_dagster.records import digest
 
 __all__ = ["AnswerServer", "given", "marked"]
@@ -91,7 +91,8 @@ class AnswerServer:
         return self.run(lambda c: c.exec_driver_sql(_spelled(sql), tuple(values)).rowcount)
 
     def run(self, work: Callable[[Connection], _T], *, patient: bool = True) -> _T:
-        """``work``, which may be done twice, on a connection; again when that is lost in the middle."""
+        """``work``, which may be done twice, on a connection; again when that is lost in the middle. Not ``patient``: only
+        for a server that is there and has no connection free."""
 
         def attempt() -> _T:
             connected = False
@@ -101,12 +102,12 @@ class AnswerServer:
                     return work(connection)
             except DBAPIError as error:
                 again = error.connection_invalidated or getattr(error.orig, "pgcode", None) in _AGAIN
-                away = Away if again or not connected else Misconfigured
-                raise self._unusable(error.orig or error, away) from error
+                why = error.orig or error
+                raise self._unusable(why, away(why) if again or not connected else Misconfigured) from error
             except PoolTimeoutError as error:
                 raise self._unusable(error) from error
 
-        return self._patiently(attempt) if patient else attempt()
+        return self._patiently(attempt, Away if patient else Busy)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from loom_dagster.errors import Misconfigured
 from loom_dagster.ledger.postgres import make_schema, postgres_engine, schema_of
-from loom_dagster.ledger.server import Away, Patience, Secrets, read_url, shown
+from loom_dagster.ledger.server import Busy, Patience, Secrets, away, read_url, shown
 from loom_dagster.ledger.sqlite import sqlite_engine
 from loom_dagster.ledger.tables import last_writes
 
@@ -103,6 +103,10 @@ class Database:
 
         return self._patiently(attempt)
 
+    def begin(self, work: Callable[[], _T]) -> _T:
+        """``work``, which may be done twice, once the server has a connection free. A wrong address is not waited for."""
+        return self._patiently(attempt=work, of=Busy)
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -120,8 +124,9 @@ class Database:
                 with connection.execution_options(loom_write=write).begin():
                     yield connection
         except DBAPIError as error:
-            away = self.schema is not None and (not connected or error.connection_invalidated)
-            raise self._unusable(error.orig or error, Away if away else Misconfigured) from error
+            lost = self.schema is not None and (not connected or error.connection_invalidated)
+            why = error.orig or error
+            raise self._unusable(why, away(why) if lost else Misconfigured) from error
 
     def _unusable(self, error: BaseException, kind: type[Misconfigured] = Misconfigured) -> Misconfigured:
         why = self._secrets.out_of(error)

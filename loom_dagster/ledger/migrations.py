@@ -219,8 +219,12 @@ def migrate(database: Database, clock: Clock, steps: Sequence[Step] = MIGRATIONS
     """Bring the tables up to date, in one transaction; safe when several processes try at once.
 
     Raises Misconfigured (kind ``ledger``) when the ledger was written by newer code, and at once when it cannot
-    be reached: a wrong address is not waited for.
+    be reached: a wrong address is not waited for. A server that has no connection free is.
     """
+    database.begin(lambda: _migrate(database, clock, steps))
+
+
+def _migrate(database: Database, clock: Clock, steps: Sequence[Step]) -> None:
     with database.reading() as connection:
         if _check(database, _version(connection), steps) == len(steps):
             return

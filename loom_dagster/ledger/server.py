@@ -14,16 +14,29 @@ from sqlalchemy.exc import ArgumentError
 
 from loom_dagster.errors import Misconfigured
 
-__all__ = ["Away", "Patience", "Secrets", "read_url", "shown"]
+__all__ = ["Away", "Busy", "Patience", "Secrets", "away", "read_url", "shown"]
 
 _T = TypeVar("_T")
 
 _PATIENCE = 30.0  # seconds that a server may be away
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+# a connection that is refused has no code, only words
+_FULL = ("too many clients", "too many connections", "remaining connection slots", "no more connections")
+_NOT_YET = ("is starting up", "is shutting down", "not yet accepting connections", "in recovery mode")
 
 
 class Away(Misconfigured):
     """The server cannot be reached, or the connection was lost."""
+
+
+class Busy(Away):
+    """The server is there, so its address is right: it has no connection free, or is starting."""
+
+
+def away(error: BaseException) -> type[Away]:
+    """Which of them ``error`` is, of a connection that could not be made or was lost."""
+    said = str(error)
+    return Busy if any(words in said for words in _FULL + _NOT_YET) else Away
 
 
 class Patience:
@@ -32,14 +45,14 @@ class Patience:
     def __init__(self) -> None:
         self._given_up = False
 
-    def __call__(self, attempt: Callable[[], _T]) -> _T:
-        """What ``attempt`` gives, tried again as long as it raises Away. Raises what it raises in the end."""
+    def __call__(self, attempt: Callable[[], _T], of: type[Away] = Away) -> _T:
+        """What ``attempt`` gives, tried again as long as it raises ``of``. Raises what it raises in the end."""
         patience = 0.0 if self._given_up else _PATIENCE
         began, pause = time.monotonic(), _FIRST_PAUSE
         while True:
             try:
                 done = attempt()
-            except Away:
+            except of:
                 if time.monotonic() - began + pause > patience:
                     self._given_up = True
                     raise
