@@ -73,11 +73,19 @@ def connected(address: str) -> Iterator[Any]:
 
 def _join(ray: Any, address: str) -> None:
     look(address)
-    from ray._private import worker
+    os.environ.setdefault(
+        "RAY_BACKEND_LOG_LEVEL", "fatal"
+    )  # or a cluster that is lost fills what a command prints
+    from ray._private import auto_init_hook, worker
 
+    # who has lost a cluster must not get one of his own, with the next call, that nobody wanted
+    auto_init_hook.enable_auto_connect = False
     # what became of workers is told by the run, in its own words and not amid what a command prints
     worker.print_to_stdstream = lambda *_said, **_how: None
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    for name in ("ray", "ray.util.client.logsclient"):  # the latter has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("ray.util.client").addHandler(logging.NullHandler())
+    logging.getLogger("ray.util.client").propagate = False
 
     def join() -> None:
         try:
