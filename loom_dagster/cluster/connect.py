@@ -73,9 +73,6 @@ def connected(address: str) -> Iterator[Any]:
 
 def _join(ray: Any, address: str) -> None:
     look(address)
-    os.environ.setdefault(
-        "RAY_BACKEND_LOG_LEVEL", "fatal"
-    )  # or a cluster that is lost fills what a command prints
     from ray._private import auto_init_hook, worker
 
     # who has lost a cluster must not get one of his own, with the next call, that nobody wanted
