@@ -132,7 +132,8 @@ def _away(address: str, why: str, where: str | None = None) -> Misconfigured:
 
 
 def _refused(address: str, error: BaseException) -> Misconfigured:
-    said = " ".join(str(error).split())
+    lines = str(error).strip().splitlines() or [""]
+    said = " ".join(" ".join(lines[-1:] if "Traceback" in lines[0] else lines).split())
     versions = re.search(r"Version mismatch: (.*)", said) or re.search(
         r"(.*version.*differ.*)", said, re.IGNORECASE
     )
