@@ -196,19 +196,12 @@ class RunTills:
         from loom_dagster.ledger import Ledger, ledger_address, place_of_answers
         from loom_dagster.ledger.till import Till
 
-        answers = place_of_answers(self.settings).open()
-        try:
-            till = Till(
-                Ledger(ledger_address(self.settings)),
-                answers,
-                self.handle,
-                self.budgets,
-                self.owner,
-                clock=SystemClock(),
-            )
+        with (
+            contextlib.closing(place_of_answers(self.settings).open()) as answers,
+            Ledger(ledger_address(self.settings)) as ledger,
+        ):
+            till = Till(ledger, answers, self.handle, self.budgets, self.owner, clock=SystemClock())
             try:
                 yield till
             finally:
                 await till.close()
-        finally:
-            answers.close()

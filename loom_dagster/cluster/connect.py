@@ -73,11 +73,16 @@ def connected(address: str) -> Iterator[Any]:
 
 def _join(ray: Any, address: str) -> None:
     look(address)
-    from ray._private import worker
+    from ray._private import auto_init_hook, worker
 
+    # who has lost a cluster must not get one of his own, with the next call, that nobody wanted
+    auto_init_hook.enable_auto_connect = False
     # what became of workers is told by the run, in its own words and not amid what a command prints
     worker.print_to_stdstream = lambda *_said, **_how: None
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    for name in ("ray", "ray.util.client.logsclient"):  # the latter has a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("ray.util.client").addHandler(logging.NullHandler())
+    logging.getLogger("ray.util.client").propagate = False
 
     def join() -> None:
         try:
@@ -127,7 +132,8 @@ def _away(address: str, why: str, where: str | None = None) -> Misconfigured:
 
 
 def _refused(address: str, error: BaseException) -> Misconfigured:
-    said = " ".join(str(error).split())
+    lines = str(error).strip().splitlines() or [""]
+    said = " ".join(" ".join(lines[-1:] if "Traceback" in lines[0] else lines).split())
     versions = re.search(r"Version mismatch: (.*)", said) or re.search(
         r"(.*version.*differ.*)", said, re.IGNORECASE
     )

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import itertools
 import re
-import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from loom_dagster.cluster.actors import TillActor, Tills, WorkerActor
 from loom_dagster.cluster.blocks import Block, Made
 from loom_dagster.cluster.connect import place_of, silent
+from loom_dagster.cluster.cut import aside, is_connected, until_cut
 from loom_dagster.cluster.hands import Gone, Hand
 from loom_dagster.cluster.news import News
 from loom_dagster.cluster.worker import Kits
 from loom_dagster.errors import LoomError, Misconfigured, Outage
 
 __all__ = ["RayCrew"]
-
-T = TypeVar("T")
 
 _SHORT = 10.0  # seconds between two looks at whether there is a place for every worker
 _PLACE, _START = 60.0, 300.0  # seconds for the first to find a place, and to start there
@@ -40,21 +37,21 @@ class RayHand:
     ray: Any
 
     async def settle(self, block: Block) -> Made | None:
-        made: Made | None = await _reply(self.ray, self.actor.settle.remote(block))
+        made: Made | None = await _reply(self.ray, self.actor, "settle", block)
         return made
 
     async def news(self) -> News:
-        news: News = await _reply(self.ray, self.actor.news.remote())
+        news: News = await _reply(self.ray, self.actor, "news")
         return news
 
     async def halt(self, error: Misconfigured) -> None:
-        await _reply(self.ray, self.actor.halt.remote(error))
+        await _reply(self.ray, self.actor, "halt", error)
 
     async def stop(self) -> None:
-        await _reply(self.ray, self.actor.stop.remote())
+        await _reply(self.ray, self.actor, "stop")
 
     async def leave(self) -> None:
-        await _reply(self.ray, self.actor.leave.remote())
+        await _reply(self.ray, self.actor, "leave")
 
     def kill(self) -> None:
         _kill(self.ray, self.actor)
@@ -103,26 +100,34 @@ class RayCrew:
 
     async def open(self) -> None:
         """Open the till. Raises what it raises."""
-        await _reply(self._ray, self._till.open.remote(self._tills))
+        try:
+            async with asyncio.timeout(_START):
+                await _reply(self._ray, self._till, "open", self._tills)
+        except TimeoutError:
+            raise _gone("the run's till cannot be opened", f"no answer in {_START:.0f} seconds") from None
 
     async def hire(self) -> RayHand:
         name = f"{self._crew}-{next(self._names)}"
         options = {"num_cpus": 1, "max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
-        actor = self._ray.remote(WorkerActor).options(**options).remote(name)
+
+        async def place() -> Any:
+            return self._ray.remote(WorkerActor).options(**options).remote(name)
+
+        actor = await until_cut(place(), self._ray)
         hand = RayHand(name, actor, self._ray)
         self._hands.add(hand)
-        await _reply(self._ray, actor.here.remote())
+        await _reply(self._ray, actor, "here")
         self._placed += 1
-        await _reply(self._ray, actor.begin.remote(self._kits, self._bundle, self._environ, self._till))
+        await _reply(self._ray, actor, "begin", self._kits, self._bundle, self._environ, self._till)
         return hand
 
     async def lost(self, hand: Hand) -> None:
         self._hands.discard(hand)
-        await _reply(self._ray, self._till.lost.remote(hand.name))
+        await _reply(self._ray, self._till, "lost", hand.name)
 
     async def books(self) -> Any:
         """See ``Till.books``."""
-        return await _reply(self._ray, self._till.books.remote())
+        return await _reply(self._ray, self._till, "books")
 
     async def close(self) -> None:
         """End all that is left of it."""
@@ -132,7 +137,7 @@ class RayCrew:
             hand.kill()
         try:
             async with asyncio.timeout(_SILENT):
-                await _reply(self._ray, self._till.close.remote())
+                await _reply(self._ray, self._till, "close")
         except (Gone, LoomError, TimeoutError):
             pass  # its books are on disk, and whoever opens them next counts what was in flight
         _kill(self._ray, self._till)
@@ -150,7 +155,7 @@ class RayCrew:
         while self._placed < self.wanted and waited < _START:
             await asyncio.sleep(_SHORT)
             waited += _SHORT
-            free = await _aside(self._free)
+            free = await until_cut(aside(self._free), self._ray)
             missing = self.wanted - self._placed
             if missing and free < 1 and not told:
                 told = True
@@ -171,7 +176,7 @@ class RayCrew:
             await asyncio.sleep(_LOOK)
             try:
                 async with asyncio.timeout(_SILENT):
-                    await _reply(self._ray, self._till.open.remote(self._tills))
+                    await _reply(self._ray, self._till, "open", self._tills)
             except TimeoutError:
                 raise _gone("the run's till cannot be reached", None) from None
             except Gone as gone:
@@ -187,7 +192,9 @@ class RayCrew:
         away = 0.0
         while True:
             await asyncio.sleep(_LOOK)
-            why = await _aside(lambda: silent(host, port))
+            if not await aside(lambda: is_connected(self._ray)):
+                raise _gone(f"the connection to the Ray cluster at `{self._address}` is lost", None)
+            why = await aside(lambda: silent(host, port))
             away = away + _LOOK if why else 0.0
             if why and away >= _SILENT:
                 raise _gone(f"the Ray cluster at `{self._address}` is gone", why)
@@ -205,42 +212,21 @@ def _gone(what: str, why: str | None) -> Outage:
     )
 
 
-async def _aside(work: Callable[[], T]) -> T:
-    """In a thread that nobody waits for at the end: what asks a cluster that is gone may take a minute."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def tell(settle: Callable[[], None]) -> None:
-        def settle_once() -> None:
-            if not done.done():
-                settle()
-
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(settle_once)
-
-    def run() -> None:
-        try:
-            found = work()
-        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
-            tell(functools.partial(done.set_exception, error))
-        else:
-            tell(functools.partial(done.set_result, found))
-
-    threading.Thread(target=run, name="loom-ask-ray", daemon=True).start()
-    return await done
-
-
 def _kill(ray: Any, actor: Any) -> None:
     """Whatever has become of it, or of the cluster."""
     with contextlib.suppress(Exception):
         ray.kill(actor)
 
 
-async def _reply(ray: Any, reference: Any) -> Any:
+async def _reply(ray: Any, actor: Any, method: str, *given: Any) -> Any:
     """What an actor's method gave or raised. Raises Gone when its process has died, and Misconfigured when its node has
-    no loom_dagster that could begin."""
+    no loom_dagster that could begin. Returns never when the connection to the cluster is cut."""
+
+    async def reply() -> Any:
+        return await asyncio.wrap_future(getattr(actor, method).remote(*given).future())
+
     try:
-        return await asyncio.wrap_future(reference.future())
+        return await until_cut(reply(), ray)
     except ray.exceptions.RayTaskError as error:
         raise (error.cause if isinstance(error.cause, LoomError) else error) from None
     except ray.exceptions.RayError as error:
