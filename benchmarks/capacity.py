@@ -97,7 +97,7 @@ def rates(job: Job, quota: Quota, measured: Measured, *, workers: int, use: floa
     asked = job.calls * (1 + job.again)
     found: dict[str, float] = {}
     if quota.in_flight is not None:
-        found["calls in flight"] = quota.in_flight / (asked * job.latency)
+        found["calls in flight"] = quota.in_flight / (asked * (job.latency + to_the_till(workers)))
     if quota.requests_per_minute is not None:
         found["requests a minute"] = quota.requests_per_minute / 60 / asked
     if quota.tokens_per_minute is not None:
@@ -110,6 +110,11 @@ def rates(job: Job, quota: Quota, measured: Measured, *, workers: int, use: floa
     found["the till"] = core / measured.till(job.calls)
     found["the driver"] = core / measured.driver_record
     return found
+
+
+def to_the_till(workers: int) -> float:
+    """Seconds for which an answer keeps its call's place while it waits for its worker's next message to the till."""
+    return (PAUSE + EACH * workers) / 2 if workers else 0.0
 
 
 def workers_for(job: Job, measured: Measured, rate: float) -> int:
