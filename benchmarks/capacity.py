@@ -43,7 +43,7 @@ class Measured:
         return calls * (self.till_call + self.till_exchange / FULL)
 
 
-PAUSE, EACH = 0.01, 0.002
+PAUSE, EACH = 0.02, 0.002
 """Seconds that a worker leaves between two messages to the till, and for each worker as much again: see ledger/till.py."""
 
 FULL = 16

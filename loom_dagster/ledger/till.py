@@ -31,7 +31,7 @@ __all__ = ["Till", "TillAnswers"]
 
 _T = TypeVar("_T")
 
-_PAUSE = 0.01  # seconds between two messages of a worker, and for each worker as much again:
+_PAUSE = 0.02  # seconds between two messages of a worker, and for each worker as much again:
 _EACH = 0.002  # a message costs a millisecond of CPU, whatever is in it, so all together never send more than 500 a second
 
 
