@@ -91,8 +91,13 @@ class _Desk:
         return await self._till.exchange(worker, message)
 
     async def lost(self, worker: str) -> None:
-        await self._there.wait()
-        await inside(f"till {self._lives}", self._till.lost(worker))
+        """Said again to the next till when this one is killed meanwhile, as Ray does."""
+        while True:
+            await self._there.wait()
+            done = inside(f"till {self._lives}", self._till.lost(worker))
+            await asyncio.wait([done])
+            if not done.cancelled():
+                return done.result()
 
     async def goes(self, when: float, comes: float) -> None:
         """It is killed, and begins anew."""
