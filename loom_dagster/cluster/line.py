@@ -21,7 +21,7 @@ from loom_dagster.ledger.exchange import Message, Reply, raised
 __all__ = ["Line"]
 
 _LOOK_AGAIN, _LONGEST = 0.02, 1.0  # seconds between two questions after what did not come
-_AGAIN, _LONGEST_AGAIN = 0.05, 2.0  # seconds between two tries of one exchange
+_AGAIN, _LONGEST_AGAIN = 0.05, 0.25  # seconds between two tries of one exchange
 
 
 class Line:
