@@ -96,6 +96,12 @@ class Settings:
         """Where everything is written that is not a destination; git-ignored."""
         return self.root / self.state
 
+    @property
+    def in_files(self) -> list[str]:
+        """Which of `ledger` and `answers` are files there, and on no server."""
+        places = {"ledger": self.ledger, "answers": self.answers}
+        return [name for name, server in places.items() if server is None]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:

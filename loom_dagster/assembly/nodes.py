@@ -36,7 +36,7 @@ def engine_of(ready: Prepared, source: pa.Schema) -> Engine | None:
     from loom_dagster.cluster.connect import look
 
     where = ready.file.where("execution", "address") if ready.spec.execution else "[tool.loom.execution]"
-    files = _kept_in_files(ready.settings)
+    files = [f"the {name}" for name in ready.settings.in_files]
     if files and execution.outside:
         raise Misconfigured(
             f"{' and '.join(files)} of this project {'are files' if len(files) > 1 else 'is a file'}, which a cluster "
@@ -90,13 +90,8 @@ def on_ray(ready: Prepared, source: pa.Schema) -> OnRay:
         ),
         bundle=lambda: bundle(settings.root, [settings.pipelines, settings.prompts, settings.context]),
         environ=environ,
-        pinned=bool(_kept_in_files(settings)),
+        pinned=bool(settings.in_files),
     )
-
-
-def _kept_in_files(settings: Settings) -> list[str]:
-    kept = {"ledger": settings.ledger, "answers": settings.answers}
-    return [f"the {name}" for name, place in kept.items() if place is None]
 
 
 @dataclass(frozen=True, kw_only=True)

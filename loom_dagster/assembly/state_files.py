@@ -24,8 +24,7 @@ _MOUNTS = Path("/proc/self/mountinfo")
 
 def check_state_files(settings: Settings) -> list[Problem]:
     """A warning where ledger or answers are files on a network file system."""
-    places = {"the ledger": settings.ledger, "the answer store": settings.answers}
-    files = [name for name, server in places.items() if server is None]
+    files = [f"the {name}" for name in settings.in_files]
     kind = network_of(settings.state_dir) if files else None
     if kind is None:
         return []

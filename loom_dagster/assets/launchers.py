@@ -13,8 +13,7 @@ _ON_ONE_MACHINE = {"DefaultRunLauncher", "SyncInMemoryRunLauncher", "DockerRunLa
 
 def warn_of_files(context: dg.AssetExecutionContext, settings: Settings) -> None:
     """Say so where the instance has a launcher for several machines, and the ledger or the answers are files."""
-    places = {"ledger": settings.ledger, "answers": settings.answers}
-    files = [name for name, server in places.items() if server is None]
+    files = settings.in_files
     if not files or not context.instance.is_persistent:
         return
     # the launcher itself is not made: one for Kubernetes would look for its cluster
